@@ -1,0 +1,1 @@
+"""Tables of rows, how they are read, and how they become tokens."""
