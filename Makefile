@@ -1,0 +1,54 @@
+# From a bare Python 3.11: `make demo` and `make test` make .venv, install the locked versions and run.
+# PYTHON=... names another interpreter of the 3.11 series; the lock's hashes hold for that series.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+PYTEST_FLAGS ?= -n 2 --dist loadfile
+
+# Nothing calls home (pipelines/environment.py says the same to whoever runs lethe without make).
+export DO_NOT_TRACK = true
+export GX_ANALYTICS_ENABLED = false
+export HF_HUB_DISABLE_TELEMETRY = 1
+export MLFLOW_DISABLE_TELEMETRY = true
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT = false
+export PREFECT_SERVER_UI_V2_ENABLED = false
+export RAY_USAGE_STATS_ENABLED = 0
+
+.PHONY: venv demo test test-slow check lint types bench docs lock clean
+
+venv: $(STAMP)
+
+# The locked libraries first, so that torch finds its own requirements met and pip fetches torch alone.
+$(STAMP): requirements.lock torch.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet -r torch.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip check
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/lethe demo
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/pytest $(PYTEST_FLAGS)
+
+test-slow: $(STAMP)
+	$(BIN)/pytest -m slow $(PYTEST_FLAGS)
+
+bench: $(STAMP)
+	@$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
