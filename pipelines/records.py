@@ -90,7 +90,7 @@ class ErasureRequest(Record):
 
     id: RequestId
     target: TargetKind
-    selector_kind: Literal["rows", "row_indices", "query", "entity"]
+    selector_kind: str
     selector_commitment: Digest
     legal_basis: LegalBasis
     requester_commitment: Digest

@@ -1,0 +1,133 @@
+"""Takes a request in: checks that everything it names is usable, copies what later stages read into the vault, and logs the arrival.
+
+After this stage nothing depends on the requester's files any more, and every bad input that can be known beforehand has been refused.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipelines.audit.canonical import canonical, sha256_file
+from pipelines.audit.manifest import folder_digest
+from pipelines.config import load_request
+from pipelines.data.load import load_rows, save_rows
+from pipelines.data.rows import Rows
+from pipelines.errors import BadInput
+from pipelines.models import check_model_folder
+from pipelines.records import Digest, ErasureRequest, ModelRef, Record, RequestFile, deadline_after
+from pipelines.steps import write_atomically
+from tasks.keys import keyring
+from tasks.stage import stage
+from tasks.workspace import RunContext, Workspace, read_record, write_record
+
+RESERVED_SPLITS = frozenset({"forget", "retain", "neighbours", "holdout", "train", "selector"})
+
+
+class Inputs(Record):
+    """What the run starts from: models by digest, data by keyed digest and count."""
+
+    model: ModelRef
+    reference: ModelRef | None
+    data: dict[str, Digest]
+    counts: dict[str, int]
+
+
+@stage("intake", retries=0)
+def take_in(run: RunContext) -> ErasureRequest:
+    """Check and copy the request's inputs; returns the request as everyone but the vault sees it.
+
+    Raises:
+        BadInput: a file, a model folder, a setting or the request itself cannot be used.
+    """
+    ws = Workspace.of(run)
+    keyring(ws.home)
+    arrived = load_request(Path(run.request_path))
+    if arrived.id != run.request_id:
+        raise BadInput(f"{run.request_path}: the request's id is {arrived.id}, but the run was started for {run.request_id}")
+    models = _models(run)
+    run.config.method_params()
+    tables = _tables(run, arrived)
+    data = {name: ws.keyed(rows.digest) for name, rows in tables.items()}
+    inputs = Inputs(data=data, counts={name: len(rows) for name, rows in tables.items()}, **models)
+    request = _sealed(arrived, ws)
+
+    def build_private(part: Path) -> None:
+        write_atomically(part / "request.json", canonical(arrived.plain()))
+        for name, rows in tables.items():
+            save_rows(rows, part / f"{name}.jsonl")
+
+    def build_public(part: Path) -> None:
+        write_record(part, "request", request)
+        write_record(part, "inputs", inputs)
+        write_record(part, "config", run.config)
+        write_record(part, "policy", run.policy)
+        _log_arrival(ws, request)
+
+    named = {"request": request.plain(), "inputs": {"data": data}}
+    ws.step("data", named, build_private, private=True)
+    ws.step("intake", {**named, "models": inputs.plain(), "config": run.config.plain(), "policy": run.policy.plain()}, build_public)
+    return request
+
+
+def _models(run: RunContext) -> dict[str, ModelRef | None]:
+    found: dict[str, ModelRef | None] = {"model": _model(run.config.model)}
+    found["reference"] = _model(run.config.reference) if run.config.reference is not None else None
+    return found
+
+
+def _model(path: str) -> ModelRef:
+    folder = Path(path).absolute()
+    check_model_folder(folder)
+    return ModelRef(path=str(folder), digest=folder_digest(folder))
+
+
+def _tables(run: RunContext, arrived: RequestFile) -> Mapping[str, Rows]:
+    config = run.config
+    clash = sorted(RESERVED_SPLITS & set(config.utility))
+    if clash:
+        raise BadInput(f"utility: the name {clash[0]} is taken; use another name than {', '.join(sorted(RESERVED_SPLITS))}")
+    named = {"train": config.train, "holdout": config.holdout, "selector": arrived.selector.rows, **config.utility}
+    return {name: load_rows(ref, name=name) for name, ref in named.items() if ref is not None}
+
+
+def _sealed(arrived: RequestFile, ws: Workspace) -> ErasureRequest:
+    selector = arrived.selector
+    chosen: object = selector.plain()
+    if selector.rows is not None and Path(selector.rows).is_file():
+        chosen = {"rows": sha256_file(Path(selector.rows))}
+    return ErasureRequest(
+        id=arrived.id,
+        target=arrived.target,
+        selector_kind=selector.kind,
+        selector_commitment=ws.keyed(chosen),
+        legal_basis=arrived.legal_basis,
+        requester_commitment=ws.keyed(arrived.requester),
+        received=arrived.received,
+        deadline=deadline_after(arrived.received),
+    )
+
+
+def _log_arrival(ws: Workspace, request: ErasureRequest) -> None:
+    ws.log.append(
+        {
+            "kind": "request",
+            "request": request.id,
+            "target": request.target.value,
+            "legal_basis": request.legal_basis.value,
+            "selector": request.selector_commitment,
+            "requester": request.requester_commitment,
+            "deadline": f"{request.deadline:%Y-%m-%dT%H:%M:%SZ}",
+            "config": ws.run.config.digest(),
+            "policy": ws.run.policy.digest(),
+        }
+    )
+
+
+def taken_in(ws: Workspace) -> Inputs:
+    """The inputs of a run that passed intake."""
+    return read_record(ws.folder("intake"), "inputs", Inputs)
+
+
+def rows_of(ws: Workspace, name: str) -> Rows | None:
+    """A table that intake copied into the vault, or None where the run has none of that name."""
+    path = ws.folder("data", private=True) / f"{name}.jsonl"
+    return load_rows(str(path), name=name) if path.is_file() else None
