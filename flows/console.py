@@ -1,4 +1,7 @@
-"""What a person sees in a terminal: a live line per stage while work goes on, tables when it is done. Logs and progress go to stderr."""
+"""What a person sees in a terminal: a live line per stage while work goes on, tables when it is done.
+
+Logs and progress go to stderr.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -44,8 +47,17 @@ def live_stages(*, quiet: bool) -> Iterator[None]:
         with _attached(logger, handler):
             yield
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[detail]}"), console=console) as progress, _attached(logger, StageBars(progress)):
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+    )
+    with (
+        Progress(*columns, TextColumn("{task.fields[detail]}"), console=console) as progress,
+        _attached(logger, StageBars(progress)),
+    ):
         yield
 
 

@@ -1,7 +1,7 @@
 """The environment every Lethe process runs in: nothing phones home, nothing is fetched, state stays under one folder.
 
-Set before prefect, mlflow or transformers are imported, because they read it then. What the user has set stays, except where a service
-would be told about a run.
+Set before prefect, mlflow or transformers are imported, because they read it then. What the user has set stays,
+except where a service would be told about a run.
 """
 
 import os

@@ -1,29 +1,30 @@
-"""The way of one request: intake, attribution, scope, quality, seal, unlearn, evaluate, judge, certify, register, report.
+"""The way of one request, from intake to report.
 
-Run it again after a kill and it resumes at the first incomplete step; run it again after it has ended and it checks and reuses everything.
-A refusal walks the same way: nothing is registered, the refusal is signed, logged and reported. No text of a forget set is a parameter,
-a result or a name here: tasks pass references and digests.
+Stages: intake, attribution, scope, quality, seal, unlearn, evaluate, judge, certify, register, report.
+
+Run it again after a kill and it resumes at the first incomplete step; run it again after it has ended and it checks
+and reuses everything. A refusal walks the same way: nothing is registered, the refusal is signed, logged and
+reported. No text of a forget set is a parameter, a result or a name here: tasks pass references and digests.
 """
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
-
-from pipelines.config import RunConfig
-from pipelines.records import Record, RequestId
 from tasks.attribution import attribute
 from tasks.certificate import certify
-from tasks.evaluation import evaluate
-from tasks.intake import take_in
 from tasks.judgement import judge
 from tasks.outcome import Outcome, conclude
 from tasks.quality import check_sets
 from tasks.registry import register
 from tasks.report import report
 from tasks.scope import draw_scope
-from tasks.seal import seal
 from tasks.unlearning import export, reference_statistics, train
+
+from pipelines.config import RunConfig
+from pipelines.records import Record, RequestId
+from tasks.intake import take_in
+from tasks.seal import seal
 from tasks.workspace import RunContext, only_one, open_run
 
 
@@ -36,7 +37,10 @@ class RequestReference(Record):
 
 @flow(name="erase", flow_run_name="{request.id}", persist_result=False, log_prints=False)
 def erase(
-    request: RequestReference, config: RunConfig, policy: str = "deployments/policies/default.yaml", home: str | None = None
+    request: RequestReference,
+    config: RunConfig,
+    policy: str = "deployments/policies/default.yaml",
+    home: str | None = None,
 ) -> Outcome | State[Outcome]:
     """Carry one erasure request to a registered, signed model version, or to a signed refusal.
 

@@ -1,8 +1,10 @@
-"""The two files that decide a run: RunConfig (what is done, with what) and Policy (what must hold afterwards), each with its own digest.
+"""The two files that decide a run, each with its own digest.
 
-Both are read from YAML or built in Python; there is no interpolation and no inheritance. They are separate because who runs a method
-must not choose the pass mark afterwards: the policy's digest is logged before training begins. Method parameters are validated here
-through the method's own model, gate parameters through the gate's.
+RunConfig says what is done, with what; Policy says what must hold afterwards.
+
+Both are read from YAML or built in Python; there is no interpolation and no inheritance. They are separate because
+who runs a method must not choose the pass mark afterwards: the policy's digest is logged before training begins.
+Method parameters are validated here through the method's own model, gate parameters through the gate's.
 """
 
 from collections.abc import Mapping
@@ -26,7 +28,7 @@ class PromptFormat(Record):
     prompt: str = Field(
         default="Question: {question}\nAnswer:",
         title="Prompt",
-        description="Text before the answer; '{question}' is replaced. Ignored when the tokenizer's chat template is used.",
+        description="Text before the answer; '{question}' is replaced. Not used with the chat template.",
         pattern=r"\{question\}",
     )
     separator: str = Field(default=" ", title="Separator", description="Text between the prompt and the answer.")
@@ -42,7 +44,9 @@ class LoraSettings(Record):
     alpha: int = Field(default=32, ge=1, title="Alpha", description="Scale: the update is alpha / r times the product.")
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0, title="Dropout", description="Dropout on the adapter's input.")
     target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
-        default="all-linear", title="Target modules", description="Names of the modules that get an adapter, or all-linear."
+        default="all-linear",
+        title="Target modules",
+        description="Names of the modules that get an adapter, or all-linear.",
     )
 
 
@@ -50,18 +54,37 @@ class TrainingSettings(Record):
     """The loop that every method shares."""
 
     learning_rate: float = Field(default=1e-5, gt=0, le=1, title="Learning rate", description="Peak rate of AdamW.")
-    epochs: int = Field(default=10, ge=1, le=1000, title="Epochs", description="Most passes over the forget set; the stop rule may end earlier.")
-    batch_size: int = Field(default=8, ge=1, title="Batch size", description="Forget rows per step; as many retain rows go with them.")
-    gradient_accumulation: int = Field(default=1, ge=1, title="Gradient accumulation", description="Batches per optimiser step.")
+    epochs: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        title="Epochs",
+        description="Most passes over the forget set; the stop rule may end earlier.",
+    )
+    batch_size: int = Field(
+        default=8, ge=1, title="Batch size", description="Forget rows per step; as many retain rows go with them."
+    )
+    gradient_accumulation: int = Field(
+        default=1, ge=1, title="Gradient accumulation", description="Batches per optimiser step."
+    )
     warmup_steps: int = Field(default=0, ge=0, title="Warm-up steps", description="Optimiser steps of linear warm-up.")
-    schedule: Literal["constant", "linear"] = Field(default="constant", title="Schedule", description="Learning rate after the warm-up.")
+    schedule: Literal["constant", "linear"] = Field(
+        default="constant", title="Schedule", description="Learning rate after the warm-up."
+    )
     weight_decay: float = Field(default=0.0, ge=0, title="Weight decay", description="Decoupled weight decay of AdamW.")
-    max_grad_norm: float = Field(default=1.0, gt=0, title="Gradient norm", description="Gradients are clipped to this norm.")
-    gradient_checkpointing: bool = Field(default=False, title="Gradient checkpointing", description="Trade time for memory.")
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, title="Gradient norm", description="Gradients are clipped to this norm."
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, title="Gradient checkpointing", description="Trade time for memory."
+    )
     stop: Literal["epochs", "holdout"] = Field(
         default="epochs",
         title="Stop rule",
-        description="epochs: run them all. holdout: a row leaves training once it is as unlikely as rows nobody trained on, and training ends when all have.",
+        description=(
+            "epochs: run them all. holdout: a row leaves training once it is as unlikely as rows nobody trained on, "
+            "and training ends when all have."
+        ),
     )
 
 
@@ -72,14 +95,23 @@ class EvaluationSettings(Record):
     max_new_tokens: int = Field(default=64, ge=1, title="New tokens", description="Most tokens generated per answer.")
     bootstrap: int = Field(default=1000, ge=100, title="Bootstrap samples", description="Resamples per interval.")
     confidence: float = Field(default=0.95, gt=0.5, lt=1, title="Confidence", description="Coverage of the intervals.")
-    metrics: tuple[Name, ...] = Field(default=(), title="Metrics", description="Names from 'lethe list metrics'; empty for all.")
-    retain_sample: int = Field(default=400, ge=1, title="Retain sample", description="Most retain rows measured (a seeded sample, neighbours apart).")
+    metrics: tuple[Name, ...] = Field(
+        default=(), title="Metrics", description="Names from 'lethe list metrics'; empty for all."
+    )
+    retain_sample: int = Field(
+        default=400,
+        ge=1,
+        title="Retain sample",
+        description="Most retain rows measured (a seeded sample, neighbours apart).",
+    )
 
 
 class AttributionSettings(Record):
     """How training rows that the request did not name are looked for."""
 
-    backends: tuple[Name, ...] = Field(default=("bm25", "gradient"), title="Backends", description="Names from 'lethe list attributors'.")
+    backends: tuple[Name, ...] = Field(
+        default=("bm25", "gradient"), title="Backends", description="Names from 'lethe list attributors'."
+    )
     top_k: int = Field(default=20, ge=1, title="Top k", description="Rows kept per query row and backend.")
 
 
@@ -89,16 +121,33 @@ class ScopeSettings(Record):
     additions: Literal["propose", "near_duplicates"] = Field(
         default="near_duplicates",
         title="Additions",
-        description="propose: only report rows the request did not name. near_duplicates: also add near-copies of forget rows to the forget set.",
+        description=(
+            "propose: only report rows the request did not name. "
+            "near_duplicates: also add near-copies of forget rows to the forget set."
+        ),
     )
-    near_duplicate: float = Field(default=0.8, gt=0, le=1, title="Near duplicate", description="Jaccard similarity of word 3-grams from which two rows are near-duplicates.")
-    neighbours: int = Field(default=40, ge=1, title="Neighbours", description="Retain rows closest to the forget set, measured apart.")
+    near_duplicate: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        title="Near duplicate",
+        description="Jaccard similarity of word 3-grams from which two rows are near-duplicates.",
+    )
+    neighbours: int = Field(
+        default=40, ge=1, title="Neighbours", description="Retain rows closest to the forget set, measured apart."
+    )
 
 
 class QualitySettings(Record):
     """Bounds of the data-quality gates on the forget and retain sets."""
 
-    max_forget_fraction: float = Field(default=0.5, gt=0, lt=1, title="Forget fraction", description="Largest share of the training rows that may be forgotten.")
+    max_forget_fraction: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        title="Forget fraction",
+        description="Largest share of the training rows that may be forgotten.",
+    )
     min_retain: int = Field(default=10, ge=1, title="Retain rows", description="Fewest retain rows.")
     min_neighbours: int = Field(default=1, ge=0, title="Neighbour rows", description="Fewest neighbour rows.")
 
@@ -108,19 +157,42 @@ class RunConfig(Record):
 
     model: str = Field(title="Start model", description="Folder of the fine-tuned causal language model (safetensors).")
     train: str = Field(title="Training data", description="DATA reference of the rows the model was fine-tuned on.")
-    reference: str | None = Field(default=None, title="Reference model", description="Folder of a matched model retrained without the forget rows, where there is one.")
-    holdout: str | None = Field(default=None, title="Holdout", description="DATA reference of rows like the forget set that no model was trained on.")
-    utility: dict[Name, str] = Field(default={}, title="Utility sets", description="Name to DATA reference: what the model must still know.")
+    reference: str | None = Field(
+        default=None,
+        title="Reference model",
+        description="Folder of a matched model retrained without the forget rows, where there is one.",
+    )
+    holdout: str | None = Field(
+        default=None,
+        title="Holdout",
+        description="DATA reference of rows like the forget set that no model was trained on.",
+    )
+    utility: dict[Name, str] = Field(
+        default={}, title="Utility sets", description="Name to DATA reference: what the model must still know."
+    )
     method: Name = Field(title="Method", description="Name from 'lethe list methods'.")
-    params: dict[Name, Scalar] = Field(default={}, title="Method parameters", description="Parameters of the method; 'lethe list methods' shows them.")
-    lora: LoraSettings | None = Field(default=None, title="LoRA", description="Adapter settings; empty trains all weights.")
+    params: dict[Name, Scalar] = Field(
+        default={}, title="Method parameters", description="Parameters of the method; 'lethe list methods' shows them."
+    )
+    lora: LoraSettings | None = Field(
+        default=None, title="LoRA", description="Adapter settings; empty trains all weights."
+    )
     training: TrainingSettings = Field(default=TrainingSettings(), title="Training", description="The loop.")
-    attribution: AttributionSettings = Field(default=AttributionSettings(), title="Attribution", description="Looking for rows.")
+    attribution: AttributionSettings = Field(
+        default=AttributionSettings(), title="Attribution", description="Looking for rows."
+    )
     scope: ScopeSettings = Field(default=ScopeSettings(), title="Scope", description="Forming the sets.")
     quality: QualitySettings = Field(default=QualitySettings(), title="Data quality", description="Gates on the sets.")
     evaluation: EvaluationSettings = Field(default=EvaluationSettings(), title="Evaluation", description="Measuring.")
-    prompt_format: PromptFormat = Field(default=PromptFormat(), title="Prompt format", description="How a question is put to the model.")
-    registered_name: str = Field(default="lethe", pattern=r"^[A-Za-z0-9_.-]{1,128}$", title="Registered model", description="Name in the MLflow registry.")
+    prompt_format: PromptFormat = Field(
+        default=PromptFormat(), title="Prompt format", description="How a question is put to the model."
+    )
+    registered_name: str = Field(
+        default="lethe",
+        pattern=r"^[A-Za-z0-9_.-]{1,128}$",
+        title="Registered model",
+        description="Name in the MLflow registry.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", title="Device", description="Where the model runs.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, title="Seed", description="Of everything random in the run.")
 
@@ -147,7 +219,9 @@ class Policy(Record):
 
     name: Name = Field(title="Name", description="Of the policy.")
     description: str = Field(title="Description", description="Why these marks; where each comes from.")
-    gates: dict[Name, dict[Name, Scalar]] = Field(min_length=1, title="Gates", description="Name from 'lethe list gates' to its parameters.")
+    gates: dict[Name, dict[Name, Scalar]] = Field(
+        min_length=1, title="Gates", description="Name from 'lethe list gates' to its parameters."
+    )
 
 
 def _allowed(error: Mapping[str, object]) -> str:
@@ -168,7 +242,11 @@ def validated(model: type[RecordT], value: object, *, where: str) -> RecordT:
         problems = []
         for item in error.errors(include_url=False, include_input=False):
             field = ".".join(str(part) for part in item["loc"]) or "(whole)"
-            known = f"; known: {', '.join(model.model_fields)}" if item["type"] == "extra_forbidden" and len(item["loc"]) == 1 else ""
+            known = (
+                f"; known: {', '.join(model.model_fields)}"
+                if item["type"] == "extra_forbidden" and len(item["loc"]) == 1
+                else ""
+            )
             problems.append(f"{field}: {item['msg']}{known}")
     raise BadInput(f"{where}: {'; '.join(problems)}")
 

@@ -31,7 +31,7 @@ def lock_digest() -> str:
 
 @cache
 def code_commit() -> str:
-    """The commit that is checked out, ``$LETHE_CODE_COMMIT`` in an image, or ``unknown``. The digest above is what is relied on."""
+    """The commit that is checked out, ``$LETHE_CODE_COMMIT`` in an image, or ``unknown``: a label, not evidence."""
     given = os.environ.get("LETHE_CODE_COMMIT")
     if given or not (ROOT / ".git").exists():
         return given or "unknown"

@@ -1,8 +1,8 @@
 """The frozen records that cross layers: what a stage takes and gives. No text of a forget set fits into any of them.
 
-Every record refuses unknown fields and has one canonical form (RFC 8785) and one digest, so that a log entry or a certificate can name
-it. A request as it arrives (:class:`RequestFile`) does hold personal text; it is read inside the vault and turned at once into an
-:class:`ErasureRequest`, which holds keyed commitments instead.
+Every record refuses unknown fields and has one canonical form (RFC 8785) and one digest, so that a log entry or a
+certificate can name it. A request as it arrives (:class:`RequestFile`) does hold personal text; it is read inside the
+vault and turned at once into an :class:`ErasureRequest`, which holds keyed commitments instead.
 """
 
 import math
@@ -30,7 +30,7 @@ class Record(BaseModel):
         """The record as JSON values."""
         return self.model_dump(mode="json")
 
-    def digest(self) -> str:
+    def content_digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return digest(self.plain())
 
@@ -56,16 +56,26 @@ class LegalBasis(StrEnum):
 class Selector(Record):
     """Which training rows the requester means: exactly one of the four. Holds text: vault only."""
 
-    rows: str | None = Field(default=None, title="Rows", description="DATA reference of the rows to forget (a file, a folder or a hub name).")
-    row_indices: tuple[int, ...] | None = Field(default=None, title="Row indices", description="Positions in the training data, from 0.")
-    query: str | None = Field(default=None, title="Query", description="Text; attribution finds the rows that taught it.")
-    entity: str | None = Field(default=None, title="Entity", description="A name; every training row that mentions it is meant.")
+    rows: str | None = Field(
+        default=None, title="Rows", description="DATA reference of the rows to forget (a file, a folder or a hub name)."
+    )
+    row_indices: tuple[int, ...] | None = Field(
+        default=None, title="Row indices", description="Positions in the training data, from 0."
+    )
+    query: str | None = Field(
+        default=None, title="Query", description="Text; attribution finds the rows that taught it."
+    )
+    entity: str | None = Field(
+        default=None, title="Entity", description="A name; every training row that mentions it is meant."
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of rows, row_indices, query, entity (given: {', '.join(given) or 'none'})")
+            raise ValueError(
+                f"give exactly one of rows, row_indices, query, entity (given: {', '.join(given) or 'none'})"
+            )
         return self
 
     @property
@@ -79,9 +89,13 @@ class RequestFile(Record):
 
     id: RequestId = Field(title="Request id", description="Opaque name of the request, for example REQ-2026-0001.")
     target: TargetKind = Field(title="Target", description="data_points, knowledge or capability.")
-    selector: Selector = Field(title="Selector", description="Which rows: exactly one of rows, row_indices, query, entity.")
+    selector: Selector = Field(
+        title="Selector", description="Which rows: exactly one of rows, row_indices, query, entity."
+    )
     legal_basis: LegalBasis = Field(title="Legal basis", description="Why the request must be answered.")
-    requester: str = Field(min_length=1, title="Requester", description="Who asks; kept in the vault, elsewhere only as a keyed digest.")
+    requester: str = Field(
+        min_length=1, title="Requester", description="Who asks; kept in the vault, elsewhere only as a keyed digest."
+    )
     received: AwareDatetime = Field(title="Received", description="When the request arrived, with a time zone.")
 
 
@@ -137,8 +151,8 @@ class Candidate(Record):
 class Measurement(Record):
     """One number about one model on one split, with a two-sided bootstrap interval.
 
-    ``value`` is None where the measure could not be computed; no gate passes on it. ``items_digest`` is the SHA-256 of the canonical list
-    of per-item values, so that a stored table of them can be checked against the certificate.
+    ``value`` is None where the measure could not be computed; no gate passes on it. ``items_digest`` is the SHA-256
+    of the canonical list of per-item values, so that a stored table of them can be checked against the certificate.
     """
 
     metric: str

@@ -1,10 +1,11 @@
-"""The step store: a stage's outputs are there completely, or visibly not; finished work is reused only if the log vouches for it.
+"""The step store: outputs are there completely or visibly not, and are reused only if the log vouches for them.
 
-A step writes into ``<name>.part/``; its outputs are recorded in the audit log, then the folder is renamed to ``<name>/``. A name
-therefore says complete, interrupted or missing. A step's identity is the digest of everything that could change its answer. An
-interrupted step of the same identity finds its ``.part`` as it left it (training resumes from its own checkpoints there); one of another
-identity is thrown away. Before a finished step is reused, its files are hashed again and compared with what was recorded: a file
-edited on disk is computed anew, never trusted. Nothing here knows what a step does.
+A step writes into ``<name>.part/``; its outputs are recorded in the audit log, then the folder is renamed to
+``<name>/``. A name therefore says complete, interrupted or missing. A step's identity is the digest of everything
+that could change its answer. An interrupted step of the same identity finds its ``.part`` as it left it (training
+resumes from its own checkpoints there); one of another identity is thrown away. Before a finished step is reused, its
+files are hashed again and compared with what was recorded: a file edited on disk is computed anew, never trusted.
+Nothing here knows what a step does.
 """
 
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipelines.audit.canonical import canonical
+from pipelines.audit.encoding import sync_folder, write_atomic
 from pipelines.audit.manifest import folder_digest
 from pipelines.home import PRIVATE
 
@@ -56,12 +58,12 @@ class StepStore:
 
     @contextmanager
     def write(self, name: str, identity: str) -> Iterator[Path]:
-        """The ``.part`` folder to fill; complete when the block ends without an error, kept for resuming when it does not."""
+        """The ``.part`` folder to fill: complete if the block ends without an error, kept for resuming if not."""
         part = self.root / f"{name}.part"
         if part.exists() and _identity_in(part) != identity:
             shutil.rmtree(part)
         part.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        write_atomically(part / IDENTITY, canonical({"identity": identity, "step": name}))
+        write_atomic(part / IDENTITY, canonical({"identity": identity, "step": name}))
         yield part
         _sync_tree(part)
         self.ledger.record(name, identity, folder_digest(part))
@@ -87,27 +89,9 @@ def _identity_in(folder: Path) -> str | None:
     return identity if isinstance(identity, str) else None
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a file through ``<name>.part`` and rename: readers see the old content or the new, never half of it."""
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _sync_tree(folder: Path) -> None:
+    """Flush every file: after the rename the name promises that all of it is there, even after a power cut."""
     for path in folder.rglob("*"):
         if path.is_file():
-            sync_folder(path)
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())

@@ -1,8 +1,8 @@
-"""One run at a time on an accelerator: a slot on this machine, and a slot of the Prefect server's limit when there is a server.
+"""One run at a time on an accelerator: a slot on this machine, and one of the Prefect server's limit.
 
-The machine's slot is a file lock that the system releases however a process ends. The server's slot is a lease; a process that was
-killed gives it back when the lease ends. Without a server there is nobody to lease from, and a slot leaked into a database by a killed
-process would block the next run, so only the file lock is used then.
+The machine's slot is a file lock that the system releases however a process ends. The server's slot is a lease; a
+process that was killed gives it back when the lease ends. Without a server there is nobody to lease from, and a slot
+leaked into a database by a killed process would block the next run, so only the file lock is used then.
 """
 
 import fcntl

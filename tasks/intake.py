@@ -1,20 +1,22 @@
-"""Takes a request in: checks that everything it names is usable, copies what later stages read into the vault, and logs the arrival.
+"""Takes a request in: checks all that it names, copies what later stages read into the vault, logs the arrival.
 
-After this stage nothing depends on the requester's files any more, and every bad input that can be known beforehand has been refused.
+After this stage nothing depends on the requester's files any more, and every bad input that can be known beforehand
+has been refused.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipelines.data.load import load_rows, save_rows
+from pipelines.models import check_model_folder
+
 from pipelines.audit.canonical import canonical, sha256_file
+from pipelines.audit.encoding import write_atomic
 from pipelines.audit.manifest import folder_digest
 from pipelines.config import load_request
-from pipelines.data.load import load_rows, save_rows
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
-from pipelines.models import check_model_folder
 from pipelines.records import Digest, ErasureRequest, ModelRef, Record, RequestFile, deadline_after
-from pipelines.steps import write_atomically
 from tasks.keys import keyring
 from tasks.stage import stage
 from tasks.workspace import RunContext, Workspace, read_record, write_record
@@ -42,7 +44,9 @@ def take_in(run: RunContext) -> ErasureRequest:
     keyring(ws.home)
     arrived = load_request(Path(run.request_path))
     if arrived.id != run.request_id:
-        raise BadInput(f"{run.request_path}: the request's id is {arrived.id}, but the run was started for {run.request_id}")
+        raise BadInput(
+            f"{run.request_path}: the request's id is {arrived.id}, but the run was started for {run.request_id}"
+        )
     models = _models(run)
     run.config.method_params()
     tables = _tables(run, arrived)
@@ -51,7 +55,7 @@ def take_in(run: RunContext) -> ErasureRequest:
     request = _sealed(arrived, ws)
 
     def build_private(part: Path) -> None:
-        write_atomically(part / "request.json", canonical(arrived.plain()))
+        write_atomic(part / "request.json", canonical(arrived.plain()), mode=0o600)
         for name, rows in tables.items():
             save_rows(rows, part / f"{name}.jsonl")
 
@@ -64,7 +68,11 @@ def take_in(run: RunContext) -> ErasureRequest:
 
     named = {"request": request.plain(), "inputs": {"data": data}}
     ws.step("data", named, build_private, private=True)
-    ws.step("intake", {**named, "models": inputs.plain(), "config": run.config.plain(), "policy": run.policy.plain()}, build_public)
+    ws.step(
+        "intake",
+        {**named, "models": inputs.plain(), "config": run.config.plain(), "policy": run.policy.plain()},
+        build_public,
+    )
     return request
 
 
@@ -84,7 +92,9 @@ def _tables(run: RunContext, arrived: RequestFile) -> Mapping[str, Rows]:
     config = run.config
     clash = sorted(RESERVED_SPLITS & set(config.utility))
     if clash:
-        raise BadInput(f"utility: the name {clash[0]} is taken; use another name than {', '.join(sorted(RESERVED_SPLITS))}")
+        raise BadInput(
+            f"utility: the name {clash[0]} is taken; use another name than {', '.join(sorted(RESERVED_SPLITS))}"
+        )
     named = {"train": config.train, "holdout": config.holdout, "selector": arrived.selector.rows, **config.utility}
     return {name: load_rows(ref, name=name) for name, ref in named.items() if ref is not None}
 
@@ -107,17 +117,16 @@ def _sealed(arrived: RequestFile, ws: Workspace) -> ErasureRequest:
 
 
 def _log_arrival(ws: Workspace, request: ErasureRequest) -> None:
-    ws.log.append(
+    ws.tell(
         {
             "kind": "request",
-            "request": request.id,
             "target": request.target.value,
             "legal_basis": request.legal_basis.value,
             "selector": request.selector_commitment,
             "requester": request.requester_commitment,
             "deadline": f"{request.deadline:%Y-%m-%dT%H:%M:%SZ}",
-            "config": ws.run.config.digest(),
-            "policy": ws.run.policy.digest(),
+            "config": ws.run.config.content_digest(),
+            "policy": ws.run.policy.content_digest(),
         }
     )
 

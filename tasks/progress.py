@@ -1,6 +1,7 @@
-"""How long work tells where it is: one log record per change for the terminal, one progress artifact per stage for the Prefect UI.
+"""How long work tells where it is: log records for the terminal, a progress artifact for the Prefect UI.
 
-A message holds names and numbers only. Updates of the artifact are spaced out, so that a fast loop does not wait for a server.
+A message holds names and numbers only. Updates of the artifact are spaced out, so that a fast loop does not wait for
+a server.
 """
 
 import logging
@@ -36,7 +37,14 @@ class Progress:
         if done < total and now - self._last < SPACING_S:
             return
         self._last = now
-        logger.info("%s %d/%d %s", self.stage, done, total, detail, extra={"stage": self.stage, "done": done, "total": total, "detail": detail})
+        logger.info(
+            "%s %d/%d %s",
+            self.stage,
+            done,
+            total,
+            detail,
+            extra={"stage": self.stage, "done": done, "total": total, "detail": detail},
+        )
         if TaskRunContext.get() is not None:
             self._publish(100.0 * done / max(total, 1))
 

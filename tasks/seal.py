@@ -1,6 +1,7 @@
-"""Seals the sets before anything is trained: keyed digests and counts, and the policy that will judge, in the audit log.
+"""Seals the sets before anything is trained: keyed digests, counts and the policy go into the audit log.
 
-From here on, who runs the method cannot change what is to be forgotten, what is to be kept, or the pass marks, without the log showing it.
+From here on, who runs the method cannot change what is to be forgotten, what is to be kept, or the pass marks,
+without the log showing it.
 """
 
 from pathlib import Path
@@ -27,26 +28,27 @@ def seal(run: RunContext) -> SealedSets:
 
     def build(part: Path) -> None:
         write_record(part, "sealed", sealed)
-        ws.log.append(
+        ws.tell(
             {
                 "kind": "seal",
-                "request": run.request_id,
                 "forget": sealed.forget.commitment,
                 "forget_count": sealed.forget.count,
                 "retain": sealed.retain.commitment,
                 "retain_count": sealed.retain.count,
-                "policy": run.policy.digest(),
-                "config": run.config.digest(),
+                "policy": run.policy.content_digest(),
+                "config": run.config.content_digest(),
             }
         )
 
-    ws.step("seal", {"sealed": sealed.plain(), "policy": run.policy.digest(), "config": run.config.digest()}, build)
+    ws.step("seal", {"sealed": sealed.plain(), "policy": run.policy.content_digest(), "config": run.config.content_digest()}, build)
     return sealed
 
 
 def _seal(ws: Workspace, role: str) -> SealedSet:
     rows: Rows = set_rows(ws, role)
-    return SealedSet(role="forget" if role == "forget" else "retain", commitment=ws.keyed(sorted(rows.digests)), count=len(rows))
+    return SealedSet(
+        role="forget" if role == "forget" else "retain", commitment=ws.keyed(sorted(rows.digests)), count=len(rows)
+    )
 
 
 def sealed_sets(ws: Workspace) -> SealedSets:

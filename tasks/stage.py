@@ -1,8 +1,9 @@
-"""What every task of a run has in common: no cached or persisted result, retries for what is transient, and no text in an error.
+"""What every task of a run has in common: no cached result, retries for what is transient, no text in errors.
 
-A stage's own errors (:class:`pipelines.errors.LetheError`) pass through: they name rows by index. Any other exception may quote a row, in
-its text, its context or its traceback, and Prefect would store it; so it is written into the request's vault and replaced by one that
-names only its type and that file. The replacement is raised outside the ``except`` block, or it would carry the original along.
+A stage's own errors (:class:`pipelines.errors.LetheError`) pass through: they name rows by index. Any other exception
+may quote a row, in its text, its context or its traceback, and Prefect would store it; so it is written into the
+request's vault and replaced by one that names only its type and that file. The replacement is raised outside the
+``except`` block, or it would carry the original along.
 """
 
 import logging
@@ -19,8 +20,8 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from pipelines.audit.canonical import sha256_bytes
+from pipelines.audit.encoding import write_atomic
 from pipelines.errors import LetheError, Unavailable
-from pipelines.steps import write_atomically
 from tasks.workspace import RunContext
 
 P = ParamSpec("P")
@@ -87,5 +88,7 @@ def _hidden(run: RunContext, name: str, error: Exception) -> StageFailed:
     reference = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{sha256_bytes(details)[:8]}"
     folder = Path(run.home) / "vault" / run.request_id / "errors"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(folder / f"{reference}.txt", details)
-    return StageFailed(f"stage {name}: {type(error).__name__}; details in the vault of {run.request_id}: errors/{reference}.txt")
+    write_atomic(folder / f"{reference}.txt", details, mode=0o600)
+    return StageFailed(
+        f"stage {name}: {type(error).__name__}; details in the vault of {run.request_id}: errors/{reference}.txt"
+    )

@@ -1,7 +1,7 @@
 """A run's context as it travels between tasks, and the workspace that a task opens from it: salt, stores, log.
 
-The context is a record without text: paths, settings, digests. The workspace holds the request's salt and is never passed on; every task
-opens its own, so that tasks may run in other processes.
+The context is a record without text: paths, settings, digests. The workspace holds the request's salt and is never
+passed on; every task opens its own, so that tasks may run in other processes.
 """
 
 import fcntl
@@ -9,11 +9,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_bytes
 from typing import TypeVar
 
 from pipelines.audit.canonical import canonical, keyed_digest, parse_strict
+from pipelines.audit.encoding import write_atomic
 from pipelines.audit.log import AuditLog
 from pipelines.audit.manifest import folder_digest
 from pipelines.config import Policy, RunConfig, load_policy, validated
@@ -21,9 +23,12 @@ from pipelines.errors import BadInput
 from pipelines.home import Home
 from pipelines.provenance import ROOT, code_digest
 from pipelines.records import Record, RequestId
-from pipelines.steps import StepStore, write_atomically
+from pipelines.steps import StepStore
 
 RecordT = TypeVar("RecordT", bound=Record)
+
+ORIGIN = "lethe/audit-log"
+"""The log's name in its checkpoints and in the trust file."""
 
 
 class RunContext(Record):
@@ -46,7 +51,11 @@ def open_run(request_id: str, request_path: str, *, config: RunConfig, policy: s
     if not path.is_file():
         raise BadInput(f"{path}: no such request file")
     return RunContext(
-        home=str(Home.at(home).root), request_id=request_id, request_path=str(path), config=config, policy=load_policy(_policy_file(policy))
+        home=str(Home.at(home).root),
+        request_id=request_id,
+        request_path=str(path),
+        config=config,
+        policy=load_policy(_policy_file(policy)),
     )
 
 
@@ -58,7 +67,7 @@ def _policy_file(policy: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class LogLedger:
-    """Step records in the audit log: outputs as a digest under the request's salt, because a small set's plain digest can be guessed."""
+    """Step records in the audit log, under the request's salt: a small set's plain digest can be guessed."""
 
     log: AuditLog
     request_id: str
@@ -69,13 +78,20 @@ class LogLedger:
 
     def record(self, step: str, identity: str, outputs: str) -> None:
         """Append one entry for a finished step."""
-        entry = {"kind": "step", "request": self.request_id, "step": step, "identity": identity, "outputs": self._keyed(outputs)}
-        self.log.append(entry)
+        entry = {
+            "kind": "step",
+            "request": self.request_id,
+            "step": step,
+            "identity": identity,
+            "outputs": self._keyed(outputs),
+        }
+        self.log.append(entry, now=datetime.now(UTC))
 
     def vouches(self, step: str, identity: str, outputs: str) -> bool:
         """Whether the last entry for this step and identity names exactly these outputs."""
         wanted = {"kind": "step", "request": self.request_id, "step": step, "identity": identity}
-        found = [e["outputs"] for e in self.log.entries() if all(e.get(key) == value for key, value in wanted.items())]
+        entries = (line.entry for line in self.log.lines())
+        found = [entry["outputs"] for entry in entries if wanted.items() <= entry.items()]
         return bool(found) and found[-1] == self._keyed(outputs)
 
 
@@ -96,13 +112,22 @@ class Workspace:
         home = Home.at(run.home)
         vault = home.vault(run.request_id)
         salt = _salt(vault)
-        log = AuditLog(home.log)
+        log = AuditLog(home.log, origin=ORIGIN)
         ledger = LogLedger(log=log, request_id=run.request_id, salt=salt)
         private = StepStore(root=vault / "steps", ledger=ledger)
         private.root.mkdir(mode=0o700, exist_ok=True)
-        return cls(run=run, home=home, salt=salt, log=log, public=StepStore(root=home.run(run.request_id), ledger=ledger), private=private)
+        return cls(
+            run=run,
+            home=home,
+            salt=salt,
+            log=log,
+            public=StepStore(root=home.run(run.request_id), ledger=ledger),
+            private=private,
+        )
 
-    def step(self, name: str, inputs: Mapping[str, object], build: Callable[[Path], None], *, private: bool = False) -> Path:
+    def step(
+        self, name: str, inputs: Mapping[str, object], build: Callable[[Path], None], *, private: bool = False
+    ) -> Path:
         """The folder of a finished step: reused when its identity and files hold, else built.
 
         Args:
@@ -128,6 +153,10 @@ class Workspace:
         """Digest of a finished step's files under the request's salt, as an input of later steps."""
         return keyed_digest(self.salt, bytes.fromhex(folder_digest(self.folder(name, private=private))))
 
+    def tell(self, entry: Mapping[str, str | int | bool | None]) -> None:
+        """Append to the audit log, once: a stage that runs again after a kill does not repeat itself."""
+        self.log.append_once({"request": self.run.request_id, **entry}, now=datetime.now(UTC))
+
     def keyed(self, value: object) -> str:
         """Digest of a JSON value under the request's salt."""
         return keyed_digest(self.salt, canonical(value))
@@ -136,13 +165,13 @@ class Workspace:
 def _salt(vault: Path) -> bytes:
     path = vault / "salt"
     if not path.exists():
-        write_atomically(path, token_bytes(32))
+        write_atomic(path, token_bytes(32), mode=0o600)
     return path.read_bytes()
 
 
 def write_record(folder: Path, name: str, record: Record) -> None:
     """Write a record as canonical JSON."""
-    write_atomically(folder / f"{name}.json", canonical(record.plain()), mode=0o644)
+    write_atomic(folder / f"{name}.json", canonical(record.plain()))
 
 
 def read_record(folder: Path, name: str, kind: type[RecordT]) -> RecordT:
@@ -161,7 +190,7 @@ def only_one(run: RunContext) -> Iterator[None]:
     descriptor = os.open(Home.at(run.home).vault(run.request_id) / "running.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if not _try_lock(descriptor):
-            raise BadInput(f"request {run.request_id} is being run by another process; wait for it, or stop it and run again to resume")
+            raise BadInput(f"request {run.request_id} is being run by another process; wait, or stop it and run again")
         yield
     finally:
         os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Rows become tokens: how a question is put to the model, which tokens count as the answer, and how rows are batched by length.
+"""Rows become tokens: how a question is put to the model, what counts as its answer, how rows are batched.
 
-The answer is what is learnt and what is measured. The end-of-sequence token is learnt after it and never measured: a model that has
-never seen a row still predicts where a sentence ends. Shapes: B rows in a batch, T tokens.
+The answer is what is learnt and what is measured. The end-of-sequence token is learnt after it and never measured: a
+model that has never seen a row still predicts where a sentence ends. Shapes: B rows in a batch, T tokens.
 """
 
 import random
@@ -74,14 +74,20 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, question: str, prompt_form
 
 
 def render_answer(question: str, answer: str, prompt_format: PromptFormat) -> str:
-    """The answer as it follows the prompt: the separator belongs to its first token, as byte-level vocabularies expect."""
+    """The answer as it follows the prompt: the separator begins its first token, as byte-level vocabularies expect."""
     return answer if prompt_format.chat or not question else prompt_format.separator + answer
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, question: str, answer: str, *, prompt_format: PromptFormat, max_length: int, row: int
+    tokenizer: PreTrainedTokenizerBase,
+    question: str,
+    answer: str,
+    *,
+    prompt_format: PromptFormat,
+    max_length: int,
+    row: int,
 ) -> Encoded:
-    """Tokens of one prompt and its answer; the two are tokenised apart, so that the prompt's tokens never depend on the answer.
+    """Tokens of one prompt and its answer, tokenised apart: the prompt's tokens never depend on the answer.
 
     Args:
         tokenizer: of the model.
@@ -103,7 +109,9 @@ def encode(
     if not answer_ids:
         raise BadInput(f"row {row}: the answer is empty; every row needs at least one answer token")
     if len(ids) > max_length:
-        raise BadInput(f"row {row}: {len(ids)} tokens, but the model's context holds {max_length}; shorten or split the row")
+        raise BadInput(
+            f"row {row}: {len(ids)} tokens, but the model's context holds {max_length}; shorten or split the row"
+        )
     first = len(start) + len(prompt_ids)
     return Encoded(input_ids=tuple(ids), answer_start=first, answer_end=first + len(answer_ids))
 
@@ -128,7 +136,7 @@ def length_batches(items: Sequence[HasLength], *, batch_size: int, seed: int | N
     Args:
         items: anything with a length.
         batch_size: rows per batch; the last one may be smaller.
-        seed: None for a fixed order, shortest first; otherwise rows of equal length and whole batches are shuffled with it.
+        seed: None for a fixed order, shortest first; otherwise rows of equal length and whole batches are shuffled.
     """
     order = list(range(len(items)))
     shuffler = random.Random(seed)

@@ -1,8 +1,8 @@
 """The one table every stage works on: question, answer, and the paraphrases and wrong answers that some measures need.
 
-A :class:`Row` never prints its text: its ``repr`` is its digest, so a row that ends up in an exception, a log line or a debugger leaks
-nothing. :class:`Rows` is a read-only sequence over an Arrow table, so a large data set is not copied into Python objects. Reading
-files is :mod:`pipelines.data.load`'s work.
+A :class:`Row` never prints its text: its ``repr`` is its digest, so a row that ends up in an exception, a log line or
+a debugger leaks nothing. :class:`Rows` is a read-only sequence over an Arrow table, so a large data set is not copied
+into Python objects. Reading files is :mod:`pipelines.data.load`'s work.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ class Row:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical (question, answer): the row's identity wherever its text may not go. Vault and memory only."""
+        """SHA-256 of the canonical (question, answer): the row's identity, in memory and the vault only."""
         return digest([self.question, self.answer])
 
     def __repr__(self) -> str:

@@ -21,20 +21,25 @@ def test_config_from_yaml_round_trips(tmp_path: Path) -> None:
     config = load_config(_file(tmp_path, MINIMAL))
     again = load_config(_file(tmp_path, config.plain()))
     assert again == config
-    assert again.digest() == config.digest()
+    assert again.content_digest() == config.content_digest()
 
 
 def test_field_list_is_frozen() -> None:
     assert set(RunConfig.model_fields) == {
-        "model", "train", "reference", "holdout", "utility", "method", "params", "lora", "training", "attribution", "scope",
-        "quality", "evaluation", "prompt_format", "registered_name", "device", "seed",
+        "model", "train", "reference", "holdout", "utility", "method", "params", "lora", "training", "attribution",
+        "scope",        "quality", "evaluation", "prompt_format", "registered_name", "device", "seed",
     }  # fmt: skip
 
 
 def test_every_field_is_titled_and_described() -> None:
     schema = RunConfig.model_json_schema()
     models = {"RunConfig": schema, **schema["$defs"]}
-    bare = [f"{m}.{f}" for m, s in models.items() for f, p in s.get("properties", {}).items() if not {"title", "description"} <= set(p)]
+    bare = [
+        f"{m}.{f}"
+        for m, s in models.items()
+        for f, p in s.get("properties", {}).items()
+        if not {"title", "description"} <= set(p)
+    ]
     assert bare == []
 
 
@@ -73,7 +78,12 @@ def test_method_parameter_out_of_range_says_the_range() -> None:
 @pytest.mark.parametrize("load", [load_config, load_policy, load_request])
 def test_missing_unreadable_and_broken_files(tmp_path: Path, load: object) -> None:
     assert callable(load)
-    for content, says in [(None, "no such file"), (b"\xff\xfe\x00", "readable YAML"), (b"a: [", "not valid YAML"), (b"hello", "valid dict")]:
+    for content, says in [
+        (None, "no such file"),
+        (b"\xff\xfe\x00", "readable YAML"),
+        (b"a: [", "not valid YAML"),
+        (b"hello", "valid dict"),
+    ]:
         path = tmp_path / "x.yaml"
         path.unlink(missing_ok=True)
         if content is not None:

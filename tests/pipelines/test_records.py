@@ -40,7 +40,13 @@ def test_measurement_cannot_score_more_than_expected() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "complete"),
-    [({}, True), ({"value": None}, False), ({"low": None}, False), ({"n_scored": 19}, False), ({"n_scored": 0, "n_expected": 0}, False)],
+    [
+        ({}, True),
+        ({"value": None}, False),
+        ({"low": None}, False),
+        ({"n_scored": 19}, False),
+        ({"n_scored": 0, "n_expected": 0}, False),
+    ],
 )
 def test_only_whole_measurements_are_complete(changes: dict[str, object], complete: bool) -> None:
     assert _measurement(**changes).complete is complete
@@ -59,8 +65,8 @@ def test_records_are_frozen() -> None:
 @given(value=st.floats(0, 1), n=st.integers(1, 1000))
 def test_digest_survives_a_round_trip_and_tells_values_apart(value: float, n: int) -> None:
     one = _measurement(value=value, n_scored=n, n_expected=n)
-    assert Measurement.model_validate_json(one.model_dump_json()).digest() == one.digest()
-    assert _measurement(value=value, n_scored=n, n_expected=n + 1).digest() != one.digest()
+    assert Measurement.model_validate_json(one.model_dump_json()).content_digest() == one.content_digest()
+    assert _measurement(value=value, n_scored=n, n_expected=n + 1).content_digest() != one.content_digest()
 
 
 @pytest.mark.parametrize("fields", [{}, {"query": "x", "entity": "y"}])

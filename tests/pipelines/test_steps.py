@@ -1,11 +1,13 @@
 """A step is complete, interrupted or missing; reuse needs the ledger's word for the very bytes on disk."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from pipelines.steps import StepStore, write_atomically
+from pipelines.audit.encoding import write_atomic
+from pipelines.steps import StepStore
 
 
 @dataclass
@@ -28,8 +30,14 @@ def store(tmp_path: Path) -> StepStore:
 
 def _finish(store: StepStore, identity: str = "a" * 64, content: bytes = b"answer") -> Path:
     with store.write("train", identity) as part:
-        write_atomically(part / "out", content)
+        write_atomic(part / "out", content)
     return store.root / "train"
+
+
+def _interrupt(store: StepStore) -> None:
+    with suppress(RuntimeError), store.write("train", "a" * 64) as part:
+        write_atomic(part / "checkpoint", b"epoch 3")
+        raise RuntimeError
 
 
 def test_names_say_missing_interrupted_complete(store: StepStore) -> None:
@@ -44,17 +52,13 @@ def test_names_say_missing_interrupted_complete(store: StepStore) -> None:
 
 
 def test_interrupted_step_of_same_identity_finds_its_files(store: StepStore) -> None:
-    with pytest.raises(RuntimeError), store.write("train", "a" * 64) as part:
-        write_atomically(part / "checkpoint", b"epoch 3")
-        raise RuntimeError
+    _interrupt(store)
     with store.write("train", "a" * 64) as part:
         assert (part / "checkpoint").read_bytes() == b"epoch 3"
 
 
 def test_interrupted_step_of_other_identity_is_thrown_away(store: StepStore) -> None:
-    with pytest.raises(RuntimeError), store.write("train", "a" * 64) as part:
-        write_atomically(part / "checkpoint", b"epoch 3")
-        raise RuntimeError
+    _interrupt(store)
     with store.write("train", "b" * 64) as part:
         assert not (part / "checkpoint").exists()
 
@@ -88,16 +92,3 @@ def test_redone_step_replaces_the_old_one(store: StepStore) -> None:
     folder = _finish(store, identity="b" * 64, content=b"other")
     assert (folder / "out").read_bytes() == b"other"
     assert store.finished("train", "b" * 64) == folder
-
-
-def test_atomic_write_keeps_old_content_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "record.json"
-    write_atomically(path, b"old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"

@@ -1,15 +1,16 @@
 """What is learnt and what is measured: masks, separators, lengths, batches."""
 
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.tiny import tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from pipelines.config import PromptFormat
 from pipelines.data.encode import IGNORED, Encoded, collate, encode, length_batches
 from pipelines.errors import BadInput
-from tests.tiny import tiny_tokenizer
 
 FORMAT = PromptFormat()
 
@@ -42,7 +43,7 @@ def test_plain_text_has_no_prompt(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def test_too_long_row_is_refused_by_index_without_text(tokenizer: PreTrainedTokenizerFast) -> None:
-    with pytest.raises(BadInput, match="row 7: .* tokens, but the model's context holds 20") as caught:
+    with pytest.raises(BadInput, match=r"row 7: .* tokens, but the model's context holds 20") as caught:
         _encode(tokenizer, "Who?", "Somebody " * 30, max_length=20)
     assert "Somebody" not in str(caught.value)
 
@@ -71,12 +72,10 @@ def test_batches_hold_every_index_once_and_like_lengths(lengths: list[int], size
     assert sorted(i for batch in batches for i in batch) == list(range(len(items)))
     assert batches == length_batches(items, batch_size=size, seed=seed)
     spans = sorted((min(lengths[i] for i in b), max(lengths[i] for i in b)) for b in batches)
-    assert all(high <= next_low for (_, high), (next_low, _) in zip(spans, spans[1:], strict=False))
+    assert all(high <= next_low for (_, high), (next_low, _) in pairwise(spans))
     assert all(len(batch) <= size for batch in batches)
 
 
 def test_seed_changes_the_order() -> None:
     items = ["x" * (i % 5 + 1) for i in range(40)]
     assert length_batches(items, batch_size=4, seed=1) != length_batches(items, batch_size=4, seed=2)
-
-

@@ -1,6 +1,5 @@
 """Rows keep their text to themselves and are named by digests."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,5 +43,3 @@ def test_table_digest_covers_optional_columns() -> None:
 def test_index_out_of_range() -> None:
     with pytest.raises(IndexError):
         Rows.of([ROW])[1]
-
-
