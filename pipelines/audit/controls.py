@@ -1,0 +1,205 @@
+"""What the verifier holds against a certificate whose signature is good: one function per control.
+
+Promises: each control looks at one thing alone and returns what it saw, or raises; none relies on another having
+passed, so that taking one away is noticed by the attack it stops. The order and the verdict are `verify.py`'s and
+`report.py`'s.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+
+from pipelines.audit.bundle import REVOCATION, Bundle, entry_for
+from pipelines.audit.canonical import sha256_bytes
+from pipelines.audit.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
+from pipelines.audit.dsse import Signed, check_windows
+from pipelines.audit.entries import line_bytes
+from pipelines.audit.logview import LogView
+from pipelines.audit.manifest import folder_digest
+from pipelines.audit.merkle import leaf_hash, verify_inclusion
+from pipelines.audit.statement import Statement, check_gates, check_measurements
+from pipelines.audit.trust import Trust
+from pipelines.errors import VerificationFailed
+
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A certificate whose signature is good, and what it is checked against."""
+
+    bundle: Bundle
+    signed: Signed
+    statement: Statement
+    trust: Trust
+    now: datetime
+    log: LogView | None
+    log_missing: str
+    kept: Checkpoint | None
+    model: Path | None
+
+    @property
+    def issued(self) -> datetime:
+        """When the statement says that it was signed."""
+        return self.statement.evidence.issued
+
+    @property
+    def digest(self) -> str:
+        """What the log knows the statement by."""
+        return sha256_bytes(self.signed.payload)
+
+
+class NotChecked(Exception):
+    """Raised by a control that has nothing to look at; carries why."""
+
+
+def check_key_window(case: Case) -> str:
+    """The evaluator's key was valid when the statement was issued."""
+    check_windows(case.signed, at=case.issued)
+    return f"valid at {case.issued:%Y-%m-%d %H:%M} UTC, not revoked"
+
+
+def check_issue_time(case: Case) -> str:
+    """The statement is not from the future."""
+    if case.issued > case.now + CLOCK_SKEW:
+        raise VerificationFailed("issued in the future")
+    return f"{case.issued:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def check_all_gates(case: Case) -> str:
+    """Every gate of a certificate passed."""
+    check_gates(case.statement)
+    if case.statement.kind == "refusal":
+        return f"a refusal: {len(case.statement.reasons)} reason(s), the candidate was not certified"
+    return f"{len(case.statement.evidence.gates)} passed"
+
+
+def check_all_measurements(case: Case) -> str:
+    """What the gates stand on was measured completely."""
+    check_measurements(case.statement)
+    return f"{len(case.statement.evidence.metrics)} listed, those under a gate complete"
+
+
+def check_log_origin(case: Case) -> str:
+    """Statement, proof and checkpoint speak of one log."""
+    named = {case.statement.evidence.log_origin, case.bundle.log.origin, _claimed(case).origin}
+    if len(named) != 1:
+        raise VerificationFailed("statement, proof and checkpoint name different logs")
+    return case.bundle.log.origin
+
+
+def check_log_signature(case: Case) -> str:
+    """The certificate's own checkpoint was signed by the log."""
+    head = open_checkpoint(case.bundle.log.checkpoint, trust=case.trust, at=case.issued)
+    return f"a log key signed the head of {head.size} entries"
+
+
+def check_log_entry(case: Case) -> str:
+    """The tree under that checkpoint holds this very statement."""
+    proof, head = case.bundle.log, _claimed(case)
+    entry = entry_for(case.signed.payload, case.statement, signer=case.signed.keys[0].key_id)
+    leaf = leaf_hash(line_bytes(entry, index=proof.index, now=case.issued))
+    held = verify_inclusion(leaf, index=proof.index, size=proof.size, proof=proof.proof, head=head.root)
+    if head.size != proof.size or not held:
+        raise VerificationFailed("the inclusion proof does not lead from this statement to the checkpoint")
+    return f"entry {proof.index} of {proof.size}"
+
+
+def check_log_head(case: Case) -> str:
+    """The log folder's latest checkpoint was signed by the log."""
+    log = _log(case)
+    at = case.issued if log.last is None else log.last.time
+    head = open_checkpoint(log.note, trust=case.trust, at=at)
+    if head.origin != case.bundle.log.origin:
+        raise VerificationFailed("the log folder is of another log")
+    return f"a log key signed the head of {head.size} entries"
+
+
+def check_log_entries(case: Case) -> str:
+    """The log's lines are those that its latest checkpoint was signed over."""
+    log = _log(case)
+    if log.roots.get(log.head.size) != log.head.root:
+        raise VerificationFailed(f"{log.size} lines do not hash to the signed head of {log.head.size} entries")
+    unsigned = log.size - log.head.size
+    return f"{log.head.size} entries hashed again" + (f"; {unsigned} later ones are not signed yet" if unsigned else "")
+
+
+def check_log_history(case: Case) -> str:
+    """The log still begins with the entries that the certificate's checkpoint covers."""
+    log, claimed = _log(case), _claimed(case)
+    if claimed.size > log.head.size or log.roots.get(claimed.size) != claimed.root:
+        raise VerificationFailed(
+            f"the log is not an extension of the {claimed.size} entries that the certificate proves"
+        )
+    return f"extends the certificate's {claimed.size} entries"
+
+
+def check_kept(case: Case) -> str:
+    """The log still begins with the entries of a checkpoint that the auditor kept."""
+    if case.kept is None:
+        raise NotChecked("no earlier checkpoint was given: a log put back to an earlier signed state goes unnoticed")
+    log, kept = _log(case), case.kept
+    if kept.origin != case.bundle.log.origin:
+        raise VerificationFailed("the kept checkpoint is of another log")
+    if kept.size > log.head.size or log.roots.get(kept.size) != kept.root:
+        raise VerificationFailed(f"the log is not an extension of the kept checkpoint of {kept.size} entries")
+    return f"extends the kept checkpoint of {kept.size} entries"
+
+
+def check_standing(case: Case) -> str:
+    """Nothing in the log takes the statement back."""
+    for line in _log(case).about:
+        if line.entry.get("supersedes") == case.digest:
+            raise VerificationFailed(f"superseded by log entry {line.index}")
+        if line.entry["kind"] == REVOCATION and line.entry.get("statement") == case.digest:
+            raise VerificationFailed(f"revoked by log entry {line.index}")
+    return "neither superseded nor revoked"
+
+
+def check_model(case: Case) -> str:
+    """The model folder is the candidate, every file of it."""
+    candidate = case.statement.evidence.candidate
+    if candidate is None:
+        raise NotChecked("the refusal names no candidate")
+    if case.model is None:
+        raise NotChecked("no model folder was given or named")
+    found = folder_digest(case.model)
+    if found != candidate.digest:
+        raise VerificationFailed(
+            f"{case.model}: its files have digest {found[:16]}, the statement {candidate.digest[:16]}"
+        )
+    return f"every file hashed, digest {found[:16]}"
+
+
+CONTROLS: Mapping[str, Callable[[Case], str]] = MappingProxyType(
+    {
+        "key window": check_key_window,
+        "issue time": check_issue_time,
+        "gates": check_all_gates,
+        "measurements": check_all_measurements,
+        "log origin": check_log_origin,
+        "log signature": check_log_signature,
+        "log entry": check_log_entry,
+        "log head": check_log_head,
+        "log entries": check_log_entries,
+        "log history": check_log_history,
+        "kept checkpoint": check_kept,
+        "standing": check_standing,
+        "model": check_model,
+    }
+)
+
+
+def _log(case: Case) -> LogView:
+    if case.log is not None:
+        return case.log
+    if case.log_missing:
+        raise VerificationFailed(case.log_missing)
+    raise NotChecked("no log folder was given or named")
+
+
+def _claimed(case: Case) -> Checkpoint:
+    """The head that the certificate carries; `check_log_signature` says whether it may be believed."""
+    return parse_checkpoint(case.bundle.log.checkpoint, what="certificate: checkpoint").checkpoint

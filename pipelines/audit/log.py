@@ -1,0 +1,208 @@
+"""The audit log: lines that are only ever appended to, under a Merkle tree whose head is signed.
+
+Promises: an entry that `append` returned for is on disk, once, at its index, whatever is killed beside it; several
+processes may append at once; a checkpoint is signed only if the log still begins with everything that was signed
+before. Appending costs the same however long the log is: each line carries its own index, so that there is no cache to
+poison; signing and proving hash every line again. It cannot notice that its whole folder was put back to an earlier
+state: who keeps a checkpoint elsewhere can.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pipelines.audit import merkle
+from pipelines.audit.canonical import canonical
+from pipelines.audit.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
+from pipelines.audit.encoding import sync_folder, write_atomic
+from pipelines.audit.entries import ENTRIES, MAX_LINE, Line, Scalar, check_entry, line_bytes, parse_line, raw_lines
+from pipelines.errors import BadInput, VerificationFailed
+
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Where an entry is, and the hash of its line in the tree."""
+
+    index: int
+    leaf: bytes
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where the next line goes: its byte offset and its index."""
+
+    offset: int
+    index: int
+
+
+@dataclass(frozen=True)
+class AuditLog:
+    """A log in a folder of its own.
+
+    Attributes:
+        directory: holds entries.jsonl and, once signed, checkpoint.
+        origin: the log's name, first line of its checkpoints.
+    """
+
+    directory: Path
+    origin: str
+
+    @property
+    def entries_path(self) -> Path:
+        """The lines."""
+        return self.directory / ENTRIES
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The latest signed checkpoint; copy it elsewhere."""
+        return self.directory / CHECKPOINT
+
+    def append(self, entry: Mapping[str, Scalar], *, now: datetime) -> Receipt:
+        """Add an entry; when this returns it is on disk.
+
+        Raises:
+            BadInput: a value that does not belong in a log, or the disk is full (the log is as it was).
+            VerificationFailed: the last line is no log line, or lines are missing that were signed.
+        """
+        with self._locked() as descriptor:
+            return self._append(descriptor, entry, now=now)
+
+    def append_once(self, entry: Mapping[str, Scalar], *, now: datetime) -> Receipt:
+        """Add an entry unless its content is there already: for steps that run again after a kill. Reads the log.
+
+        Raises:
+            BadInput: as `append`.
+            VerificationFailed: as `append`.
+        """
+        # Canonical JSON sorts its keys, so a line begins with its entry and the entry ends where the index begins.
+        wanted = b'{"entry":%b,"index":' % canonical(check_entry(dict(entry)))
+        with self._locked() as descriptor:
+            for index, raw in enumerate(raw_lines(self.directory)):
+                if raw.startswith(wanted):
+                    return Receipt(index, merkle.leaf_hash(raw))
+            return self._append(descriptor, entry, now=now)
+
+    def checkpoint(self, private_key: Ed25519PrivateKey) -> bytes:
+        """Sign the log's present head, keep it as the latest checkpoint and return it. Hashes the whole log.
+
+        Raises:
+            VerificationFailed: the log does not begin with what was signed before: signing would show two histories.
+            BadInput: a line is no log line.
+        """
+        with self._locked():
+            note = sign_checkpoint(self._checked_head(), private_key=private_key)
+            write_atomic(self.checkpoint_path, note)
+            return note
+
+    def inclusion_proof(self, index: int, *, size: int) -> tuple[bytes, ...]:
+        """The audit path of an entry in the tree of the first `size` entries.
+
+        Raises:
+            BadInput: the log has no such tree or the tree no such entry.
+        """
+        return merkle.inclusion_proof(self._leaves(size, needed=index + 1), index=index)
+
+    def consistency_proof(self, old_size: int, *, size: int) -> tuple[bytes, ...]:
+        """That the tree of `size` entries extends the one of `old_size`.
+
+        Raises:
+            BadInput: the log has no such trees.
+        """
+        return merkle.consistency_proof(self._leaves(size, needed=old_size), old_size=old_size)
+
+    def lines(self) -> Iterator[Line]:
+        """Every complete line, in order.
+
+        Raises:
+            BadInput: a line is no log line, or does not stand at its index.
+        """
+        for index, raw in enumerate(raw_lines(self.directory)):
+            yield parse_line(raw, index=index, what=str(self.entries_path))
+
+    def _leaves(self, size: int, *, needed: int) -> list[bytes]:
+        leaves = [merkle.leaf_hash(raw) for raw in raw_lines(self.directory)][:size]
+        if not 0 <= needed <= size == len(leaves):
+            raise BadInput(f"{self.directory}: no proof about {needed} of {size} entries: the log has {len(leaves)}")
+        return leaves
+
+    def _checked_head(self) -> Checkpoint:
+        """The head, if it extends what was signed; lines that were not signed yet are read strictly first."""
+        last = self._last_signed()
+        tree, signed_root = merkle.Frontier(), merkle.EMPTY_ROOT
+        for index, raw in enumerate(raw_lines(self.directory)):
+            if index >= last.size:
+                parse_line(raw, index=index, what=str(self.entries_path))
+            tree = tree.append(merkle.leaf_hash(raw))
+            if tree.size == last.size:
+                signed_root = tree.root()
+        if last.size > tree.size or signed_root != last.root:
+            raise VerificationFailed(
+                f"{self.directory}: does not begin with the {last.size} entries that were signed; not signed again"
+            )
+        return Checkpoint(self.origin, tree.size, tree.root())
+
+    def _last_signed(self) -> Checkpoint:
+        if not self.checkpoint_path.exists():
+            return Checkpoint(self.origin, 0, merkle.EMPTY_ROOT)
+        last = parse_checkpoint(self.checkpoint_path.read_bytes(), what=str(self.checkpoint_path)).checkpoint
+        if last.origin != self.origin:
+            raise VerificationFailed(f"{self.checkpoint_path}: of another log than {self.origin}")
+        return last
+
+    def _append(self, descriptor: int, entry: Mapping[str, Scalar], *, now: datetime) -> Receipt:
+        end = self._heal(descriptor)
+        if end.index < (signed := self._last_signed().size):
+            raise VerificationFailed(
+                f"{self.directory}: {end.index} entries, but {signed} were signed; nothing was appended"
+            )
+        raw = line_bytes(entry, index=end.index, now=now)
+        try:
+            _write_all(descriptor, raw + b"\n", offset=end.offset)
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, end.offset)
+            reason = error.strerror
+        else:
+            return Receipt(end.index, merkle.leaf_hash(raw))
+        raise BadInput(f"{self.entries_path}: cannot append: {reason}")
+
+    def _heal(self, descriptor: int) -> _End:
+        """Find the end of the last complete line; cut off what a killed process left behind it, unacknowledged."""
+        size = os.fstat(descriptor).st_size
+        start = max(0, size - 2 * MAX_LINE)
+        tail = os.pread(descriptor, size - start, start)
+        complete = tail[: tail.rfind(b"\n") + 1]
+        if start > 0 and complete.count(b"\n") < 2:
+            raise VerificationFailed(f"{self.entries_path}: the last {len(tail)} bytes are no log lines")
+        if len(complete) < len(tail):
+            os.ftruncate(descriptor, start + len(complete))
+        if not complete:
+            return _End(0, 0)
+        last = parse_line(complete[:-1].rpartition(b"\n")[2], what=f"{self.entries_path}: last line")
+        return _End(start + len(complete), last.index + 1)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.entries_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_size == 0:
+                sync_folder(self.directory)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes, *, offset: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written
