@@ -16,7 +16,7 @@ export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT = false
 export PREFECT_SERVER_UI_V2_ENABLED = false
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: venv demo test test-slow check lint types bench docs lock clean
+.PHONY: venv demo test test-slow lint types bench docs lock clean
 
 venv: $(STAMP)
 
@@ -49,6 +49,13 @@ test-slow: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python -m bench
+
+# The command reference, drawn from the program itself.
+docs: $(STAMP)
+	$(BIN)/typer flows.cli utils docs --name lethe --title "The lethe command" --output docs/cli.md
+
+lock: $(STAMP)
+	$(BIN)/python deployments/lock.py requirements.lock
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -1,0 +1,10 @@
+"""Measurements of speed and memory, printed by ``make bench`` as one JSON document.
+
+A bench is one module exporting one constant ``BENCH``, plus its name in the tuple below.
+"""
+
+from bench import start
+from bench.base import Bench
+from pipelines.registry import Registry
+
+BENCHES: Registry[Bench] = Registry("bench", start.BENCH)

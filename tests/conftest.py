@@ -1,0 +1,65 @@
+"""Every test runs silent, offline, seeded and under a home of its own; those that need Prefect share one server."""
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.environment import DEFAULTS, SILENT
+from tests.servers import PrefectServer, prefect_server
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+STEADY = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+SCRATCH = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the environment before prefect, torch and transformers read it; nothing goes to the user's own folders."""
+    scratch = Path(tempfile.mkdtemp(prefix="lethe-tests-"))
+    config.stash[SCRATCH] = scratch
+    os.environ.update({**DEFAULTS, **SILENT, **OFFLINE})
+    os.environ.update({"PREFECT_HOME": str(scratch / "prefect"), "HF_HOME": str(scratch / "hf")})
+    os.environ.update({"MLFLOW_TRACKING_URI": f"sqlite:///{scratch}/mlflow.db"})
+    for name, value in STEADY.items():
+        os.environ.setdefault(name, value)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take away what the tests' libraries wrote beside the tests' own folders."""
+    shutil.rmtree(config.stash[SCRATCH], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_home_and_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LETHE_HOME", str(tmp_path / "lethe"))
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def prefect_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Flows and tasks called in this process run against a server and a result storage of their own."""
+    from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    # the harness isolates the database only: without this a result of another run would be found
+    with (
+        temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("results")}),
+        prefect_test_harness(server_startup_timeout=120),
+    ):
+        yield
+
+
+@pytest.fixture(scope="session")
+def local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A real Prefect server in a process of its own, as an operator would start it."""
+    with prefect_server(tmp_path_factory.mktemp("server")) as server:
+        yield server
