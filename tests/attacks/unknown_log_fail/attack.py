@@ -1,0 +1,14 @@
+"""The certificate's checkpoint is signed by somebody whom the trust file does not name."""
+
+from pipelines.audit.checkpoint import parse_checkpoint, sign_checkpoint
+from tests.attacks.world import STRANGER, World
+
+STOPPED_BY = "log signature"
+
+
+def attack(world: World) -> None:
+    """Spoil the world."""
+    fields = world.fields()
+    head = parse_checkpoint(fields["log"]["checkpoint"].encode()).checkpoint
+    fields["log"]["checkpoint"] = sign_checkpoint(head, private_key=STRANGER).decode()
+    world.write(fields)
