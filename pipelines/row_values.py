@@ -1,0 +1,125 @@
+"""One number per row: the definitions that several metrics share, as pure functions of a score table.
+
+Every function gives an array over all rows of a split, NaN where a row lacks what the definition needs. No function
+loops over rows. Nothing is averaged over rows here; that is the metrics' work.
+
+Shapes: R rows of a split, N answers, P answer tokens.
+"""
+
+import numpy as np
+
+from pipelines.score_table import AnswerScores, Floats, ModelScores, Variant, per_row
+
+LOWEST_SHARE = (2, 5)
+"""Share of an answer's tokens that min-k looks at: 40 %, as an exact fraction."""
+
+VARIANCE_FLOOR = 1e-12
+"""Below this the float32 statistics hold only rounding; keeps min-k++ finite where a model is certain."""
+
+
+LARGEST_EXPONENT = 700.0
+"""exp of it is still a float64."""
+
+
+def mean_logprob(scores: ModelScores, split: str, variant: Variant) -> Floats:
+    """-NLL of the answer, or the mean -NLL over a row's answers of that variant: value_R, in nats per token."""
+    answers = scores.answers.answers(split, variant)
+    n_rows = scores.rows[split]
+    if len(answers) == 0:
+        return np.full(n_rows, np.nan)
+    count_R = np.bincount(answers.row_N, minlength=n_rows)
+    total_R = np.bincount(answers.row_N, weights=_answer_means(answers), minlength=n_rows)
+    return np.where(count_R > 0, total_R / np.maximum(count_R, 1), np.nan)
+
+
+def probability(scores: ModelScores, split: str, variant: Variant = Variant.ANSWER) -> Floats:
+    """exp(-NLL), the answer's probability per token (geometric mean): value_R (arXiv 2401.06121, section 2.2.1)."""
+    return np.exp(mean_logprob(scores, split, variant))
+
+
+def option_probability(scores: ModelScores, split: str) -> Floats:
+    """P(answer) / (P(answer) + sum of P(perturbed)), each exp(-NLL): value_R (arXiv 2401.06121, section 2.2.1)."""
+    answers = scores.answers.answers(split, Variant.PERTURBED_ANSWER)
+    n_rows = scores.rows[split]
+    if len(answers) == 0:
+        return np.full(n_rows, np.nan)
+    right_R = mean_logprob(scores, split, Variant.ANSWER)
+    # As 1 / (1 + sum of ratios): stays defined where every probability underflows.
+    ratio_N = np.exp(np.minimum(_answer_means(answers) - right_R[answers.row_N], LARGEST_EXPONENT))
+    ratio_R = np.bincount(answers.row_N, weights=ratio_N, minlength=n_rows)
+    offered_R = np.bincount(answers.row_N, minlength=n_rows) > 0
+    return np.where(offered_R, 1.0 / (1.0 + ratio_R), np.nan)
+
+
+def log_truth_ratio(scores: ModelScores, split: str) -> Floats:
+    """Log of the truth ratio R = exp(-mean NLL of perturbed answers) / exp(-NLL of the paraphrased one): value_R.
+
+    TOFU (arXiv 2401.06121), eq. 1. Rows without a paraphrased answer use the answer itself, as TOFU does for real authors and world facts.
+    """
+    paraphrased_R = mean_logprob(scores, split, Variant.PARAPHRASED_ANSWER)
+    right_R = np.where(np.isnan(paraphrased_R), mean_logprob(scores, split, Variant.ANSWER), paraphrased_R)
+    return mean_logprob(scores, split, Variant.PERTURBED_ANSWER) - right_R
+
+
+def truth_ratio_utility(scores: ModelScores, split: str) -> Floats:
+    """max(0, 1 - R): value_R, high where the right answer is likelier than the wrong ones (arXiv 2401.06121)."""
+    return -np.expm1(np.minimum(log_truth_ratio(scores, split), 0.0))
+
+
+def extraction_strength(scores: ModelScores, split: str, variant: Variant = Variant.ANSWER) -> Floats:
+    """1 - k/N, k the shortest prefix of the N answer tokens after which argmax gives all the rest: value_R.
+
+    Extraction strength (arXiv 2310.16111). Equals the share of the answer in its longest suffix of argmax hits, so it is 0 when the last token is missed.
+    """
+    answers = scores.answers.answers(split, variant)
+    if len(answers) == 0:
+        return np.full(scores.rows[split], np.nan)
+    missed_P = np.where(answers.hit_P, -1, np.arange(len(answers.hit_P)))
+    last_miss_N = np.maximum(np.maximum.reduceat(missed_P, answers.offset_N), answers.offset_N - 1)
+    suffix_N = answers.offset_N + answers.length_N - 1 - last_miss_N
+    value_N = _finite_only(suffix_N / answers.length_N, answers)
+    return per_row(answers.row_N, value_N, n_rows=scores.rows[split])
+
+
+def exact_memorization(scores: ModelScores, split: str) -> Floats:
+    """Share of answer tokens that argmax hits: value_R (arXiv 2205.10770, section 3)."""
+    answers = scores.answers.answers(split, Variant.ANSWER)
+    if len(answers) == 0:
+        return np.full(scores.rows[split], np.nan)
+    share_N = np.add.reduceat(answers.hit_P.astype(np.float64), answers.offset_N) / answers.length_N
+    return per_row(answers.row_N, _finite_only(share_N, answers), n_rows=scores.rows[split])
+
+
+def min_k(scores: ModelScores, split: str) -> Floats:
+    """Mean log-probability of the least likely 40 % of an answer's tokens: value_R (Min-K%, arXiv 2310.16789)."""
+    answers = scores.answers.answers(split, Variant.ANSWER)
+    return per_row(answers.row_N, _lowest_mean(answers, answers.logprob_P), n_rows=scores.rows[split])
+
+
+def min_k_plus_plus(scores: ModelScores, split: str) -> Floats:
+    """As :func:`min_k`, of (log p - mean) / deviation over the vocabulary: value_R (Min-K%++, arXiv 2404.02936)."""
+    answers = scores.answers.answers(split, Variant.ANSWER)
+    deviation_P = np.sqrt(np.maximum(answers.vocab_variance_P, VARIANCE_FLOOR))
+    token_P = (answers.logprob_P - answers.vocab_mean_P) / deviation_P
+    return per_row(answers.row_N, _lowest_mean(answers, token_P), n_rows=scores.rows[split])
+
+
+def _answer_means(answers: AnswerScores) -> Floats:
+    mean_N: Floats = np.add.reduceat(answers.logprob_P, answers.offset_N) / answers.length_N
+    return mean_N
+
+
+def _finite_only(value_N: Floats, answers: AnswerScores) -> Floats:
+    """NaN where the log-probabilities are: argmax over NaN hits nothing, and that must not look like forgetting."""
+    return np.where(np.isnan(_answer_means(answers)), np.nan, value_N)
+
+
+def _lowest_mean(answers: AnswerScores, token_P: Floats) -> Floats:
+    """Mean of each answer's lowest 40 % of token values, at least one token: value_N."""
+    part, whole = LOWEST_SHARE
+    keep_N = np.maximum(1, answers.length_N * part // whole)
+    sorted_P = token_P[np.lexsort((token_P, answers.answer_P))]
+    rank_P = np.arange(len(token_P)) - np.repeat(answers.offset_N, answers.length_N)
+    kept_P = rank_P < np.repeat(keep_N, answers.length_N)
+    total_N = np.bincount(answers.answer_P[kept_P], weights=sorted_P[kept_P], minlength=len(answers))
+    return total_N / keep_N
