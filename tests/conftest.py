@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SCRATCH] = scratch
     os.environ.update({**DEFAULTS, **SILENT, **OFFLINE})
     os.environ.update({"PREFECT_HOME": str(scratch / "prefect"), "HF_HOME": str(scratch / "hf")})
-    os.environ.update({"MLFLOW_TRACKING_URI": f"sqlite:///{scratch}/mlflow.db"})
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # each test's own home then holds its tracking store
     for name, value in STEADY.items():
         os.environ.setdefault(name, value)
 
