@@ -1,0 +1,57 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685) through peft: put on for training, merged into the weights for export.
+
+The adapters' first values come from the seed, so that a merge elsewhere meets the same shapes and a second run the same
+numbers. peft is imported only here, and only when adapters are asked for.
+"""
+
+import warnings
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from pipelines.config import LoraSettings
+from pipelines.errors import BadInput
+
+
+def add_adapters(model: PreTrainedModel, settings: LoraSettings, *, seed: int) -> nn.Module:
+    """Freeze the model and put an untrained adapter on each target module; the model's answers do not change yet.
+
+    Raises:
+        BadInput: a target module is not in the model.
+    """
+    from peft import LoraConfig, get_peft_model  # noqa: PLC0415 -- only where adapters are used
+
+    modules = settings.target_modules
+    config = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        # peft asks the model under a name that transformers is about to drop.
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        torch.manual_seed(seed)
+        try:
+            return get_peft_model(model, config)
+        except ValueError:
+            pass
+    raise BadInput(
+        f"lora.target_modules: {modules} name no linear module of a {type(model).__name__}; use all-linear or its names"
+    )
+
+
+def merge_adapters(model: nn.Module) -> PreTrainedModel:
+    """The plain model with its adapters added to its weights.
+
+    Raises:
+        TypeError: the model has no adapters.
+    """
+    from peft import PeftModel  # noqa: PLC0415
+
+    if not isinstance(model, PeftModel):
+        raise TypeError(f"{type(model).__name__} has no adapters")
+    merged: PreTrainedModel = model.merge_and_unload()
+    return merged

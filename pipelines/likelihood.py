@@ -1,0 +1,165 @@
+"""How unlikely a model finds given answers: one teacher-forced pass gives the NLL of every answer token.
+
+This is the one place where logits become losses for training: methods, the stop rule and the reference statistics all
+read what comes out here. Only answer positions leave the output layer, and no log-softmax over the vocabulary is kept:
+the gradient rebuilds it from the logits. Measuring models side by side is :mod:`pipelines.scoring`'s work.
+
+Shapes: B rows in a batch, N rows in all, T tokens, A answer positions (the last ones of T), V vocabulary.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from pipelines.data.encode import IGNORED, Batch, Encoded, collate, length_batches
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerStats:
+    """Negative log-likelihoods of one forward pass, in nats.
+
+    Attributes:
+        token_nll_BA: of each answer token; exactly 0 elsewhere.
+        mask_BA: True on answer tokens. Prompt and padding are never in it.
+    """
+
+    token_nll_BA: torch.Tensor
+    mask_BA: torch.Tensor
+
+    @property
+    def nll_sum_B(self) -> torch.Tensor:
+        """S of each row: -log p(answer | prompt)."""
+        return self.token_nll_BA.sum(dim=1)
+
+    @property
+    def n_tokens_B(self) -> torch.Tensor:
+        """Number of answer tokens of each row."""
+        return self.mask_BA.sum(dim=1)
+
+    @property
+    def nll_mean_B(self) -> torch.Tensor:
+        """NLL of each row: its sum over its number of answer tokens."""
+        return self.nll_sum_B / self.n_tokens_B
+
+    def rows(self, start: int, stop: int) -> "AnswerStats":
+        """The same for the rows from ``start`` up to ``stop``."""
+        return AnswerStats(token_nll_BA=self.token_nll_BA[start:stop], mask_BA=self.mask_BA[start:stop])
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBatch:
+    """Rows as a model takes them.
+
+    Attributes:
+        tokens: padded tensors; labels are :data:`IGNORED` where nothing counts.
+        n_positions: how many of the last positions hold every label of the batch and the position that predicts the
+            first one.
+    """
+
+    tokens: Batch
+    n_positions: int
+
+
+def answer_batch(items: Sequence[Encoded], *, pad_id: int, n_unended: int) -> AnswerBatch:
+    """Collate rows for :func:`answer_stats`.
+
+    Args:
+        items: at least one row.
+        pad_id: token that fills short rows.
+        n_unended: in the first so many rows the end-of-sequence token does not count: forgetting an answer must not
+            unlearn where sentences end, and no measurement looks at that token.
+    """
+    tokens = collate(items, pad_id=pad_id)
+    for i, item in enumerate(items[:n_unended]):
+        tokens.labels_BT[i, item.answer_end :] = IGNORED
+    first = min(item.answer_start for item in items)
+    return AnswerBatch(tokens=tokens, n_positions=tokens.labels_BT.shape[1] - first + 1)
+
+
+def answer_stats(model: nn.Module, batch: AnswerBatch) -> AnswerStats:
+    """One forward pass; differentiable unless gradients are off.
+
+    The first token of a row has nothing before it and is never counted, even where the answer starts there.
+
+    Args:
+        model: a causal language model; the batch must be on its device.
+        batch: from :func:`answer_batch`.
+    """
+    tokens = batch.tokens
+    inputs = {"input_ids": tokens.input_ids_BT, "attention_mask": tokens.attention_mask_BT}
+    n = min(batch.n_positions, tokens.input_ids_BT.shape[1])
+    keep = {"logits_to_keep": n} if _keeps_logits(model) else {}
+    logits_BAV = model(**inputs, use_cache=False, **keep).logits[:, -n:-1].float()
+    labels_BA = tokens.labels_BT[:, tokens.labels_BT.shape[1] - n + 1 :]
+    mask_BA = labels_BA != IGNORED
+    target_BA = logits_BAV.gather(-1, labels_BA.masked_fill(~mask_BA, 0).unsqueeze(-1)).squeeze(-1)
+    token_nll_BA = (logits_BAV.logsumexp(dim=-1) - target_BA).masked_fill(~mask_BA, 0.0)
+    return AnswerStats(token_nll_BA=token_nll_BA, mask_BA=mask_BA)
+
+
+def _keeps_logits(model: nn.Module) -> bool:
+    unwrap = getattr(model, "get_base_model", None)
+    base = unwrap() if callable(unwrap) else model
+    return "logits_to_keep" in inspect.signature(base.forward).parameters
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager[None]:
+    """bf16 arithmetic on a GPU, as the training loop uses it; nothing on a CPU."""
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def score_rows(
+    model: nn.Module,
+    items: Sequence[Encoded],
+    *,
+    measure: Callable[[AnswerStats], torch.Tensor],
+    pad_id: int,
+    batch_size: int,
+    device: torch.device,
+) -> torch.Tensor:
+    """What ``measure`` says of every row, without gradients and without dropout; end-of-sequence tokens do not count.
+
+    Args:
+        model: on ``device``; keeps the mode (training or evaluation) it is in.
+        items: at least one row.
+        measure: statistics of a batch to a tensor whose first dimension is the batch's rows.
+        pad_id: token that fills short rows.
+        batch_size: rows per forward pass; decides speed, not the answer.
+        device: where the model is.
+
+    Returns:
+        One line per row in the order of ``items``, float32, on the CPU.
+    """
+    parts: list[torch.Tensor] = []
+    order: list[int] = []
+    with torch.no_grad(), _evaluating(model), mixed_precision(device):
+        for index in length_batches(items, batch_size=batch_size):
+            batch = answer_batch([items[i] for i in index], pad_id=pad_id, n_unended=len(index))
+            parts.append(measure(answer_stats(model, on_device(batch, device))).float().cpu())
+            order.extend(index)
+    return torch.cat(parts)[torch.tensor(order).argsort()]
+
+
+def on_device(batch: AnswerBatch, device: torch.device) -> AnswerBatch:
+    """The batch with its tensors on a device."""
+    tokens = batch.tokens
+    moved = Batch(
+        input_ids_BT=tokens.input_ids_BT.to(device),
+        attention_mask_BT=tokens.attention_mask_BT.to(device),
+        labels_BT=tokens.labels_BT.to(device),
+    )
+    return AnswerBatch(tokens=moved, n_positions=batch.n_positions)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

@@ -1,0 +1,34 @@
+"""Gradient ascent: make the forget answers less likely, and nothing else.
+
+The loss is unbounded, so it destroys a model that is left to it.
+"""
+
+import torch
+from pydantic import Field
+
+from pipelines.likelihood import AnswerStats
+from pipelines.methods.base import Method, MethodParams
+
+
+class GradAscentParams(MethodParams):
+    """Parameters of gradient ascent."""
+
+    alpha: float = Field(
+        default=0.0, ge=0, le=0, title="Retain weight", description="Always 0: there is no retain term."
+    )
+
+
+def forget_loss(stats: AnswerStats, reference_nll_B: torch.Tensor | None, params: GradAscentParams) -> torch.Tensor:
+    """-NLL of each row: loss_B (arXiv 2210.01504, eq. 2, per token)."""
+    return -stats.nll_mean_B
+
+
+METHOD = Method(
+    name="grad_ascent",
+    title="Gradient ascent",
+    version="1",
+    source="Jang et al. 2022, arXiv 2210.01504, eq. 2",
+    params=GradAscentParams,
+    needs=frozenset(),
+    forget_loss=forget_loss,
+)

@@ -1,0 +1,41 @@
+"""Negative preference optimisation: ascent that fades out, row by row, below what the start model found.
+
+The fading is what keeps the model whole longer than plain ascent does; the loss is bounded below by 0.
+"""
+
+import torch
+from pydantic import Field
+from torch.nn import functional as F
+
+from pipelines.likelihood import AnswerStats
+from pipelines.methods.base import Method, MethodParams
+
+
+class NPOParams(MethodParams):
+    """Parameters of NPO."""
+
+    beta: float = Field(
+        default=0.1, gt=0, le=10, title="Beta", description="How soon a row's push fades out; near 0 it is ascent."
+    )
+
+
+def forget_loss(stats: AnswerStats, reference_nll_B: torch.Tensor | None, params: NPOParams) -> torch.Tensor:
+    """-(2 / beta) log sigmoid(beta (S - S_ref)) of each row: loss_B (arXiv 2404.05868, eq. 3).
+
+    Raises:
+        ValueError: the start model's S are missing; the loop brings them because the method says that it needs them.
+    """
+    if reference_nll_B is None:
+        raise ValueError("npo needs the start model's negative log-likelihoods")
+    return -(2 / params.beta) * F.logsigmoid(params.beta * (stats.nll_sum_B - reference_nll_B))
+
+
+METHOD = Method(
+    name="npo",
+    title="Negative preference optimisation",
+    version="1",
+    source="Zhang et al. 2024, arXiv 2404.05868, eq. 3",
+    params=NPOParams,
+    needs=frozenset({"reference_nll", "retain"}),
+    forget_loss=forget_loss,
+)

@@ -1,0 +1,50 @@
+"""When a row, and when the whole run, has forgotten enough: as unlikely as rows that nobody trained on, and no more.
+
+A row's score is its mean NLL over its hardest tokens, the score that min-k membership inference reads. The forget rows'
+scores are matched by rank with the scores that the start model gives the holdout rows, so that the whole distribution
+comes to look untrained, not its median alone. A row that has reached its level gets no further push: a row that is
+*less* likely than an untrained one gives itself away too. Pure functions; the loop calls them and keeps the levels.
+
+Shapes: B rows in a batch, N forget rows, M holdout rows, A answer positions.
+"""
+
+import numpy as np
+import torch
+
+from pipelines.likelihood import AnswerStats
+
+HARDEST = 0.4
+"""Share of a row's tokens, the least likely ones, that its score looks at."""
+
+
+def min_k_scores(stats: AnswerStats) -> torch.Tensor:
+    """Mean NLL over the least likely 40 % of each row's answer tokens, at least one: score_B.
+
+    The negative of Min-K% (arXiv 2310.16789, eq. 1).
+    """
+    hardest_first_BA = stats.token_nll_BA.masked_fill(~stats.mask_BA, -torch.inf).sort(dim=1, descending=True).values
+    n_hardest_B = (stats.n_tokens_B * HARDEST).long().clamp(min=1)
+    chosen_BA = torch.arange(hardest_first_BA.shape[1], device=n_hardest_B.device) < n_hardest_B.unsqueeze(1)
+    return hardest_first_BA.masked_fill(~chosen_BA, 0.0).sum(dim=1) / n_hardest_B
+
+
+def matched_levels(scores_N: torch.Tensor, holdout_M: torch.Tensor) -> torch.Tensor:
+    """The score at which each row counts as forgotten: level_N.
+
+    The row of rank r among N gets the holdout's quantile (r + 0.5) / N. With as many holdout rows as forget rows these
+    are the holdout's own scores; with others they are interpolated between two neighbours (Hazen).
+
+    Args:
+        scores_N: scores of the forget rows now.
+        holdout_M: scores of the holdout rows under the start model; at least one.
+    """
+    n = len(scores_N)
+    ranks_N = scores_N.argsort(stable=True).argsort(stable=True)
+    points = (np.arange(n) + 0.5) / n
+    quantiles = np.quantile(holdout_M.double().cpu().numpy(), points, method="hazen")
+    return torch.from_numpy(quantiles).to(scores_N)[ranks_N]
+
+
+def below_level(scores_B: torch.Tensor, levels_B: torch.Tensor) -> torch.Tensor:
+    """True for rows that are still likelier than an untrained row of their rank: active_B."""
+    return scores_B < levels_B

@@ -1,0 +1,275 @@
+"""The one loop that every method shares: transformers' Trainer over paired batches, one forward pass per step.
+
+Promises the same weights for the same model, rows, settings, seed, machine and number of threads, whether or not the
+run was killed on the way: a run that starts in a folder with a checkpoint goes on from it. Never holds a second copy of
+the model; what the start model said of the forget rows is handed in. Stops on a loss or gradient that is not a finite
+number and keeps the last good checkpoint.
+
+Shapes: N forget rows, M holdout rows.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from pipelines.checkpoints import (
+    WEIGHTS,
+    Checkpoints,
+    CurvePoint,
+    LoopState,
+    load_state,
+    load_trained,
+    save_state,
+    save_trained,
+)
+from pipelines.data.encode import Batch
+from pipelines.errors import TrainingDiverged
+from pipelines.likelihood import AnswerBatch, answer_batch, answer_stats, score_rows
+from pipelines.objective import ForgetTargets, objective
+from pipelines.pairing import PairedBatch
+from pipelines.stopping import below_level, matched_levels, min_k_scores
+from pipelines.training_data import EpochBatches, Loop, TrainingData
+
+_TRAINER_STATE = "trainer_state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where training is: optimiser steps done and at most to do, epoch from 1, and a few means of the step. No text."""
+
+    step: int
+    total: int
+    epoch: int
+    metrics: Mapping[str, float]
+
+
+class UnlearningTrainer(Trainer):
+    """transformers' loop with :func:`pipelines.objective.objective`, the stop rule and atomic checkpoints."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        data: TrainingData,
+        loop: Loop,
+        folder: Path,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        super().__init__(model=model, args=_arguments(loop, folder), callbacks=[_Hooks(self)])
+        self.remove_callback(PrinterCallback)
+        self.model_accepts_loss_kwargs = (
+            False  # the loss is a mean per batch: accumulated batches are averaged, not counted
+        )
+        self.checkpoints = Checkpoints(folder)
+        self.loop_state = LoopState(levels=_first_levels(data, loop))
+        self.epoch_data = EpochBatches(data, loop)
+        self._model, self._data, self._loop, self._progress = model, data, loop, progress
+        self._micro: list[list[float]] = []
+
+    def get_train_dataloader(self) -> DataLoader[PairedBatch]:
+        """The batches of one epoch, as tensors."""
+        return DataLoader(self.epoch_data, batch_size=None, shuffle=False, collate_fn=cast(Any, self._collate))
+
+    def _collate(self, pair: PairedBatch) -> dict[str, Any]:
+        forget = [self._data.forget[i] for i in pair.forget]
+        retain = [self._data.retain[i] for i in pair.retain]
+        batch = answer_batch([*forget, *retain], pad_id=self._data.pad_id, n_unended=len(forget))
+        tokens = batch.tokens
+        return {
+            "input_ids": tokens.input_ids_BT,
+            "attention_mask": tokens.attention_mask_BT,
+            "labels": tokens.labels_BT,
+            "n_positions": batch.n_positions,
+            "forget": pair.forget,
+        }
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: object = None
+    ) -> torch.Tensor:
+        """One forward pass over forget and retain rows together."""
+        tokens = Batch(inputs["input_ids"], inputs["attention_mask"], inputs["labels"])
+        stats = answer_stats(model, AnswerBatch(tokens=tokens, n_positions=inputs["n_positions"]))
+        targets = ForgetTargets(self._data.reference_nll_N, self._levels()).rows(inputs["forget"], stats.mask_BA.device)
+        terms = objective(stats, targets, method=self._loop.method, params=self._loop.params)
+        values = torch.stack([terms.loss.detach(), terms.forget_nll, terms.retain_nll, terms.n_active.float()]).tolist()
+        if not all(math.isfinite(value) for value in values):
+            raise TrainingDiverged(f"step {self._step}: the loss is {values[0]}; lower the learning rate")
+        self._micro.append(values)
+        return terms.loss
+
+    @property
+    def _step(self) -> int:
+        return self.state.global_step + 1
+
+    def _levels(self) -> torch.Tensor:
+        levels = self.loop_state.levels
+        return torch.tensor(levels) if levels else torch.full((len(self._data.forget),), torch.inf)
+
+    def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
+        norm: torch.Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
+        if not bool(torch.isfinite(norm)):
+            raise TrainingDiverged(f"step {self._step}: the gradient is {float(norm)}; lower the learning rate")
+        return norm
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """0: counting walks over all parameters in every step, and nobody reads it."""
+        return 0
+
+    def note_step(self) -> None:
+        """Add the step that just ended to the curve and tell whoever watches."""
+        loss, forget_nll, retain_nll, _ = (sum(column) / len(self._micro) for column in zip(*self._micro, strict=True))
+        active = int(sum(values[3] for values in self._micro))
+        self._micro = []
+        step, epoch = self.state.global_step, self.loop_state.epochs + 1
+        means = {"loss": loss, "forget_nll": forget_nll, "retain_nll": retain_nll}
+        point = CurvePoint(step=step, epoch=epoch, active=active, **means)
+        self.loop_state = self.loop_state.model_copy(update={"curve": (*self.loop_state.curve, point)})
+        if self._progress is not None:
+            metrics = {**means, "active": float(active)}
+            self._progress(Progress(step=step, total=self.state.max_steps, epoch=epoch, metrics=metrics))
+
+    def note_epoch(self) -> bool:
+        """Apply the stop rule after an epoch; True when training is over."""
+        epochs = self.loop_state.epochs + 1
+        reason = "epochs" if epochs == self._loop.settings.epochs else None
+        update: dict[str, object] = {"epochs": epochs}
+        if self._data.holdout_M is not None and self.loop_state.levels:
+            scores_N = self.forget_scores()
+            levels_N = matched_levels(scores_N, self._data.holdout_M)
+            update["levels"] = tuple(levels_N.tolist())
+            reason = reason if bool(below_level(scores_N, levels_N).any()) else "holdout"
+        self.loop_state = self.loop_state.model_copy(update={**update, "stop_reason": reason})
+        return reason is not None
+
+    def forget_scores(self) -> torch.Tensor:
+        """The forget rows' min-k scores now: score_N."""
+        settings = self._loop.settings
+        return score_rows(
+            self._model,
+            self._data.forget,
+            measure=min_k_scores,
+            pad_id=self._data.pad_id,
+            batch_size=2 * settings.batch_size,
+            device=self._loop.device,
+        )
+
+    def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
+        with self.checkpoints.write(self.state.global_step) as part:
+            save_trained(self._model, part / WEIGHTS)
+            self._save_optimizer_and_scheduler(str(part))
+            self._save_rng_state(str(part))
+            self.state.save_to_json(str(part / _TRAINER_STATE))
+            save_state(part, self.loop_state)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        load_trained(self._model, folder / WEIGHTS)
+        self.loop_state = load_state(folder)
+
+
+class _Hooks(TrainerCallback):
+    """Calls the trainer back where the library has no method to override."""
+
+    def __init__(self, trainer: UnlearningTrainer) -> None:
+        self._trainer = trainer
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self._trainer.epoch_data.start(self._trainer.loop_state.epochs)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        self._trainer.note_step()
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if self._trainer.note_epoch():
+            control.should_training_stop = True
+
+
+def _first_levels(data: TrainingData, loop: Loop) -> tuple[float, ...]:
+    if loop.settings.stop == "epochs" or data.holdout_M is None:
+        return ()
+    return tuple(matched_levels(data.scores_N, data.holdout_M).tolist())
+
+
+def _arguments(loop: Loop, folder: Path) -> TrainingArguments:
+    settings = loop.settings
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        lr_scheduler_type="linear" if settings.schedule == "linear" else "constant_with_warmup",
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        activation_checkpointing=settings.gradient_checkpointing,
+        seed=loop.seed,
+        optim="adamw_torch_fused",
+        bf16=loop.device.type == "cuda",
+        use_cpu=loop.device.type == "cpu",
+        save_strategy="epoch",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )
+    # Several GPUs would be used through DataParallel, which averages losses its own way.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def run_loop(
+    model: nn.Module,
+    *,
+    data: TrainingData,
+    loop: Loop,
+    folder: Path,
+    progress: Callable[[Progress], None] | None = None,
+) -> LoopState:
+    """Train in place, from the newest checkpoint in ``folder`` where there is one.
+
+    Args:
+        model: the start model, with adapters where they are used; left in evaluation mode.
+        data: what is read.
+        loop: how.
+        folder: of the checkpoints; the newest one holds the trained weights at the end.
+        progress: told of every optimiser step.
+
+    Returns:
+        The final state, its stop reason set.
+
+    Raises:
+        TrainingDiverged: a loss, gradient or weight is not finite; names the step. The last good checkpoint stays.
+        BadInput: no space left on the device.
+    """
+    latest = Checkpoints(folder).latest()
+    if latest is not None and load_state(latest).stop_reason is not None:
+        return load_state(latest)
+    if loop.settings.gradient_checkpointing:
+        # Without it no gradient reaches adapters behind frozen embeddings.
+        cast(Any, model).enable_input_require_grads()
+    trainer = UnlearningTrainer(model, data=data, loop=loop, folder=folder, progress=progress)
+    trainer.train(resume_from_checkpoint=str(latest) if latest else None)
+    model.eval()
+    return trainer.loop_state

@@ -1,0 +1,128 @@
+"""One unlearning run as a value: start model, sets, method, settings; and how its model and rows are read.
+
+Everything that decides the candidate is in the job, and its identity is their digest. A job that could not be trained
+is refused when it is made. Its rows hold text: vault and memory only, and neither its ``repr`` nor any message shows
+one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+
+from pipelines.audit.canonical import digest
+from pipelines.config import LoraSettings, PromptFormat, TrainingSettings
+from pipelines.data.encode import Encoded, encode
+from pipelines.data.rows import Rows
+from pipelines.errors import BadInput
+from pipelines.methods.base import AnyMethod, MethodParams
+from pipelines.models import LoadedModel, context_length, load_model, resolve_device
+from pipelines.records import ModelRef
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class UnlearningJob:
+    """One unlearning run: everything that decides the candidate.
+
+    Attributes:
+        model: the start model; its digest is checked each time it is loaded.
+        forget: rows to forget.
+        retain: rows to keep; may be empty where the method has no retain term.
+        holdout: rows nobody trained on; needed by the holdout stop rule.
+        method: how.
+        params: of the method's own model.
+        training: the loop.
+        lora: adapters instead of all weights, or None.
+        prompt_format: how a question is written.
+        device: auto, cpu or cuda.
+        seed: decides pairing, order and adapters.
+    """
+
+    model: ModelRef
+    forget: Rows
+    retain: Rows
+    holdout: Rows | None
+    method: AnyMethod
+    params: MethodParams
+    training: TrainingSettings
+    lora: LoraSettings | None = None
+    prompt_format: PromptFormat = field(default_factory=PromptFormat)
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a job that could not be trained.
+
+        Raises:
+            BadInput: an empty set, a stop rule without its rows, or parameters of another method.
+        """
+        if not len(self.forget):
+            raise BadInput("forget set: no rows; at least one is needed")
+        if self.params.alpha and not len(self.retain):
+            raise BadInput(
+                f"retain set: no rows, but method {self.method.name} needs some (retain weight {self.params.alpha})"
+            )
+        if self.training.stop == "holdout" and not self.holdout:
+            raise BadInput(
+                "stop rule 'holdout': no holdout rows; give rows that nobody trained on, or stop by 'epochs'"
+            )
+        if type(self.params) is not self.method.params:
+            raise BadInput(f"method {self.method.name}: parameters must be {self.method.params.__name__}")
+
+    @property
+    def identity(self) -> str:
+        """Digest of everything that decides the candidate. Vault and memory only, as the rows' own digests are."""
+        sets = {"forget": self.forget, "retain": self.retain, "holdout": self.holdout}
+        settings = {"training": self.training, "lora": self.lora, "prompt_format": self.prompt_format}
+        return digest(
+            {
+                **{name: rows.digest if rows else None for name, rows in sets.items()},
+                **{name: record.plain() if record else None for name, record in settings.items()},
+                "model": self.model.digest,
+                "method": [self.method.name, self.method.version, self.params.plain()],
+                "device": self.device,
+                "seed": self.seed,
+            }
+        )
+
+
+def load_start(job: UnlearningJob) -> LoadedModel:
+    """The start model in full precision, except under adapters on a GPU: weights that stay frozen stay as stored."""
+    device = resolve_device(job.device)
+    frozen = job.lora is not None and device.type == "cuda"
+    dtype = None if frozen else torch.float32
+    return load_model(job.model.path, device=device, expected_digest=job.model.digest, dtype=dtype)
+
+
+def encode_set(
+    loaded: LoadedModel, job: UnlearningJob, rows: Rows, *, name: str, positions: Iterable[int] | None = None
+) -> list[Encoded]:
+    """Rows as tokens.
+
+    Args:
+        loaded: whose tokenizer and context.
+        job: whose prompt format.
+        rows: of one set.
+        name: of the set, for messages.
+        positions: of the rows in their set, for messages; from 0 where None.
+
+    Raises:
+        BadInput: a row does not fit into the context or has nothing to predict; names the set and the position.
+    """
+    limit = context_length(loaded.model)
+    encoded = []
+    for i, row in zip(range(len(rows)) if positions is None else positions, rows, strict=True):
+        try:
+            item = encode(
+                loaded.tokenizer, row.question, row.answer, prompt_format=job.prompt_format, max_length=limit, row=i
+            )
+        except BadInput as error:
+            problem = str(error)
+        else:
+            problem = (
+                "" if item.answer_end > 1 else f"row {i}: one token with nothing before it; at least two are needed"
+            )
+            encoded.append(item)
+        if problem:
+            raise BadInput(f"{name} set: {problem}")
+    return encoded
