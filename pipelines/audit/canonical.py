@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -56,15 +57,7 @@ def parse_strict(data: bytes, *, what: str = "JSON", max_bytes: int = MAX_BYTES)
     Raises:
         BadInput: too long, too deep, not UTF-8, not JSON, a duplicate key, NaN or infinity, an integer beyond 2^53 - 1.
     """
-    if len(data) > max_bytes:
-        raise BadInput(f"{what}: {len(data)} bytes, at most {max_bytes} are read")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        position = error.start
-    else:
-        return _parse_text(text, what=what)
-    raise BadInput(f"{what}: byte {position} is not UTF-8")
+    return _parse(data, what=what, max_bytes=max_bytes).value
 
 
 def parse_canonical(data: bytes, *, what: str = "JSON", max_bytes: int = MAX_BYTES) -> Json:
@@ -73,10 +66,10 @@ def parse_canonical(data: bytes, *, what: str = "JSON", max_bytes: int = MAX_BYT
     Raises:
         BadInput: as `parse_strict`, or the bytes are not the canonical form of the value they hold.
     """
-    value = parse_strict(data, what=what, max_bytes=max_bytes)
-    if canonical(value) != data:
+    parsed = _parse(data, what=what, max_bytes=max_bytes)
+    if parsed.canonical != data:
         raise BadInput(f"{what}: not in canonical form (RFC 8785)")
-    return value
+    return parsed.value
 
 
 def digest(value: object) -> str:
@@ -111,6 +104,28 @@ def is_digest(value: object) -> bool:
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    """A value and its canonical form, which showed that it has one."""
+
+    value: Json
+    canonical: bytes
+
+
+def _parse(data: bytes, *, what: str, max_bytes: int) -> _Parsed:
+    if len(data) > max_bytes:
+        raise BadInput(f"{what}: {len(data)} bytes, at most {max_bytes} are read")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        position = error.start
+    else:
+        value = _parse_text(text, what=what)
+        # An escaped half of a surrogate pair parses, and has no UTF-8 form.
+        return _Parsed(value, canonical(value))
+    raise BadInput(f"{what}: byte {position} is not UTF-8")
+
+
 def _parse_text(text: str, *, what: str) -> Json:
     if _too_deep(text):
         raise BadInput(f"{what}: nested deeper than {MAX_DEPTH}")
@@ -123,8 +138,6 @@ def _parse_text(text: str, *, what: str) -> Json:
     except _Ambiguous as error:
         reason = str(error)
     else:
-        # An escaped half of a surrogate pair parses, and has no UTF-8 form.
-        canonical(value)
         return value
     raise BadInput(f"{what}: {reason}")
 

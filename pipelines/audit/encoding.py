@@ -41,7 +41,7 @@ def decode(text: object, *, what: str, url_safe: bool = False) -> bytes:
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace a file's content in one step that survives a crash; anybody may read the file unless `mode` says otherwise.
+    """Replace a file's content in one step that survives a crash; anybody may read it unless `mode` says otherwise.
 
     Raises:
         BadInput: as `write_part`.
@@ -62,17 +62,20 @@ def write_part(path: Path, data: bytes) -> Path:
     Raises:
         BadInput: the disk is full or the folder cannot be written; nothing is left behind.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part: Path | None = None
     try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        part = Path(name)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(descriptor)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
+        if part:
+            part.unlink(missing_ok=True)
         reason = error.strerror
     else:
-        return Path(name)
+        return part
     raise BadInput(f"{path}: cannot be written: {reason}")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -108,7 +109,10 @@ class AuditLog:
         Raises:
             BadInput: the log has no such tree or the tree no such entry.
         """
-        return merkle.inclusion_proof(self._leaves(size, needed=index + 1), index=index)
+        leaves = self._leaves(size)
+        if not 0 <= index < size:
+            raise BadInput(f"{self.directory}: no entry {index} in a tree of {size}")
+        return merkle.inclusion_proof(leaves, index=index)
 
     def consistency_proof(self, old_size: int, *, size: int) -> tuple[bytes, ...]:
         """That the tree of `size` entries extends the one of `old_size`.
@@ -116,7 +120,10 @@ class AuditLog:
         Raises:
             BadInput: the log has no such trees.
         """
-        return merkle.consistency_proof(self._leaves(size, needed=old_size), old_size=old_size)
+        leaves = self._leaves(size)
+        if not 0 <= old_size <= size:
+            raise BadInput(f"{self.directory}: no tree of {old_size} within one of {size}")
+        return merkle.consistency_proof(leaves, old_size=old_size)
 
     def lines(self) -> Iterator[Line]:
         """Every complete line, in order.
@@ -127,10 +134,10 @@ class AuditLog:
         for index, raw in enumerate(raw_lines(self.directory)):
             yield parse_line(raw, index=index, what=str(self.entries_path))
 
-    def _leaves(self, size: int, *, needed: int) -> list[bytes]:
-        leaves = [merkle.leaf_hash(raw) for raw in raw_lines(self.directory)][:size]
-        if not 0 <= needed <= size == len(leaves):
-            raise BadInput(f"{self.directory}: no proof about {needed} of {size} entries: the log has {len(leaves)}")
+    def _leaves(self, size: int) -> list[bytes]:
+        leaves = [merkle.leaf_hash(raw) for raw in islice(raw_lines(self.directory), max(size, 0))]
+        if len(leaves) != size:
+            raise BadInput(f"{self.directory}: no tree of {size} entries: the log has {len(leaves)}")
         return leaves
 
     def _checked_head(self) -> Checkpoint:
@@ -189,10 +196,17 @@ class AuditLog:
         last = parse_line(complete[:-1].rpartition(b"\n")[2], what=f"{self.entries_path}: last line")
         return _End(start + len(complete), last.index + 1)
 
+    def _opened(self) -> int:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            return os.open(self.entries_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            reason = error.strerror
+        raise BadInput(f"{self.entries_path}: the log cannot be opened: {reason} (symlinks are refused)")
+
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.entries_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor = self._opened()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if os.fstat(descriptor).st_size == 0:

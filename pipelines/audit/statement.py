@@ -92,11 +92,10 @@ def build_certificate(evidence: Evidence) -> bytes:
         BadInput: a field that no verifier would read, a gate that did not pass, a measurement that is missing or
             partial under a gate.
     """
-    statement = Statement(evidence)
     payload = _frame(_subject(evidence), CERTIFICATE, _evidence_json(evidence))
+    statement = parse_statement(payload)
     check_gates(statement)
     check_measurements(statement)
-    parse_statement(payload)
     return payload
 
 
