@@ -43,7 +43,9 @@ def tiny_model(seed: int = 0) -> LlamaForCausalLM:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config).eval()
+        model = LlamaForCausalLM(config)
+    model.eval()
+    return model
 
 
 def save_tiny(path: Path, *, seed: int = 0) -> Path:
