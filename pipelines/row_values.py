@@ -54,7 +54,8 @@ def option_probability(scores: ModelScores, split: str) -> Floats:
 def log_truth_ratio(scores: ModelScores, split: str) -> Floats:
     """Log of the truth ratio R = exp(-mean NLL of perturbed answers) / exp(-NLL of the paraphrased one): value_R.
 
-    TOFU (arXiv 2401.06121), eq. 1. Rows without a paraphrased answer use the answer itself, as TOFU does for real authors and world facts.
+    TOFU (arXiv 2401.06121), eq. 1. Rows without a paraphrased answer use the answer itself, as TOFU does for real
+    authors and world facts.
     """
     paraphrased_R = mean_logprob(scores, split, Variant.PARAPHRASED_ANSWER)
     right_R = np.where(np.isnan(paraphrased_R), mean_logprob(scores, split, Variant.ANSWER), paraphrased_R)
@@ -69,7 +70,8 @@ def truth_ratio_utility(scores: ModelScores, split: str) -> Floats:
 def extraction_strength(scores: ModelScores, split: str, variant: Variant = Variant.ANSWER) -> Floats:
     """1 - k/N, k the shortest prefix of the N answer tokens after which argmax gives all the rest: value_R.
 
-    Extraction strength (arXiv 2310.16111). Equals the share of the answer in its longest suffix of argmax hits, so it is 0 when the last token is missed.
+    Extraction strength (arXiv 2310.16111). Equals the share of the answer in its longest suffix of argmax hits, so it
+    is 0 when the last token is missed.
     """
     answers = scores.answers.answers(split, variant)
     if len(answers) == 0:
@@ -123,3 +125,28 @@ def _lowest_mean(answers: AnswerScores, token_P: Floats) -> Floats:
     kept_P = rank_P < np.repeat(keep_N, answers.length_N)
     total_N = np.bincount(answers.answer_P[kept_P], weights=sorted_P[kept_P], minlength=len(answers))
     return total_N / keep_N
+
+
+def known_probability(scores: ModelScores, split: str) -> Floats:
+    """How likely the right answer is: over the options on utility sets, by itself elsewhere: value_R."""
+    return option_probability(scores, split) if split in scores.utility_sets() else probability(scores, split)
+
+
+def paraphrase_probability(scores: ModelScores, split: str) -> Floats:
+    """:func:`probability` of the answer after the paraphrased question: value_R."""
+    return probability(scores, split, Variant.PARAPHRASED_QUESTION)
+
+
+def paraphrase_extraction_strength(scores: ModelScores, split: str) -> Floats:
+    """:func:`extraction_strength` of the answer after the paraphrased question: value_R."""
+    return extraction_strength(scores, split, Variant.PARAPHRASED_QUESTION)
+
+
+def rouge_recall(scores: ModelScores, split: str) -> Floats:
+    """ROUGE-L recall of the greedy answer: value_R."""
+    return scores.generations.column(split, "rouge_l_recall", n_rows=scores.rows[split])
+
+
+def distinct_4(scores: ModelScores, split: str) -> Floats:
+    """Share of distinct 4-grams in the greedy answer, 0 for an empty one: value_R."""
+    return scores.generations.column(split, "distinct_4", n_rows=scores.rows[split])

@@ -145,12 +145,14 @@ class ModelScores:
 
     Attributes:
         model_digest: of the model folder.
+        data_digest: over all splits, to tell whether two models were scored on the same rows. Memory and vault only.
         rows: number of rows of each split, scored or not.
         answers: the scoring pass.
         generations: the generation pass.
     """
 
     model_digest: str
+    data_digest: str
     rows: Mapping[str, int]
     answers: ScoreTable
     generations: GenerationTable

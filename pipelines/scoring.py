@@ -193,8 +193,11 @@ def _forward(model: PreTrainedModel, items: Sequence[Encoded], *, pad_id: int) -
     predicts_BT = answer_BT.roll(-1, dims=1)
     with _answer_positions_only(model, predicts_BT):
         output = model(input_ids=input_ids_BT, attention_mask=batch.attention_mask_BT.to(model.device), use_cache=False)
-    logits_PV = output.logits[0] if output.logits.shape[0] == 1 else output.logits[predicts_BT]
-    return _statistics(logits_PV, input_ids_BT[answer_BT])
+    target_P = input_ids_BT[answer_BT]
+    logits_PV = output.logits.flatten(0, 1)
+    if len(logits_PV) != len(target_P):  # a model that does not go through its output layer gave every position
+        logits_PV = logits_PV[predicts_BT.flatten()]
+    return _statistics(logits_PV, target_P)
 
 
 @contextmanager

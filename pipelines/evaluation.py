@@ -1,0 +1,260 @@
+"""From a model and its splits to an Evaluation: score once, then read every metric off the scores.
+
+Promises: metrics never run a model; a model is scored once per (model, data, tokenizer, settings) and store; every
+    measurement carries the digest of the per-row values it stands on, and :func:`write_items` writes those values.
+    Which rows form a split is the caller's choice.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerBase
+
+from pipelines.audit.canonical import digest, sha256_bytes
+from pipelines.audit.encoding import write_atomic
+from pipelines.config import EvaluationSettings, PromptFormat
+from pipelines.data.rows import Rows
+from pipelines.errors import BadInput
+from pipelines.generation import GENERATION_VERSION, Limits, generate, reproduced, stop_ids
+from pipelines.metrics import METRICS, Evidence, Metric, Reading
+from pipelines.models import LoadedModel, context_length
+from pipelines.records import Evaluation, Measurement
+from pipelines.score_store import ScoreKey, ScoreStore
+from pipelines.score_table import (
+    GENERATION_SCHEMA,
+    SCORE_SCHEMA,
+    Floats,
+    GenerationTable,
+    ModelScores,
+    ScoreTable,
+)
+from pipelines.scoring import SCORING_VERSION, Progress, Question, questions, score_questions
+from pipelines.statistics import Bootstrap
+
+Role = Literal["start", "candidate", "reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricReading:
+    """A reading and the metric it is of."""
+
+    metric: Metric
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One model on one set of splits: what both passes share."""
+
+    loaded: LoadedModel
+    splits: Mapping[str, Rows]
+    settings: EvaluationSettings
+    prompt_format: PromptFormat
+    store: ScoreStore | None
+    progress: Progress | None
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            max_new_tokens=self.settings.max_new_tokens,
+            context=context_length(self.loaded.model),
+            stop=stop_ids(self.loaded.model, self.loaded.tokenizer),
+            pad_id=self.loaded.pad_id,
+        )
+
+    def questions(self) -> list[Question]:
+        return questions(
+            self.loaded.tokenizer,
+            self.splits,
+            prompt_format=self.prompt_format,
+            max_length=context_length(self.loaded.model),
+        )
+
+    def key(self, kind: str, *, max_new_tokens: int | None = None) -> ScoreKey:
+        used = [self.prompt_format.plain(), str(self.loaded.model.dtype), max_new_tokens]
+        return ScoreKey(
+            kind=kind,
+            model_digest=self.loaded.ref.digest,
+            data_digest=data_digest(self.splits),
+            tokenizer_digest=tokenizer_digest(self.loaded.tokenizer),
+            settings_digest=digest(used),
+        )
+
+
+def score_model(
+    loaded: LoadedModel,
+    splits: Mapping[str, Rows],
+    *,
+    settings: EvaluationSettings,
+    prompt_format: PromptFormat,
+    store: ScoreStore | None = None,
+    progress: Progress | None = None,
+) -> ModelScores:
+    """One scoring pass and one generation pass over all splits, or what the store has of them.
+
+    Args:
+        loaded: the model, in evaluation mode.
+        splits: rows by split; see :data:`pipelines.score_table.DATA_SPLITS` for names with a meaning, all others are
+            utility sets.
+        settings: batch size and answer length.
+        prompt_format: how a question is put.
+        store: where scores are kept; None keeps nothing.
+        progress: told of every batch.
+
+    Raises:
+        BadInput: there are no rows; a row does not fit into the model's context (names split and row).
+    """
+    if not any(len(rows) for rows in splits.values()):
+        raise BadInput(f"evaluation: no rows in any of the splits {', '.join(splits) or '(none)'}")
+    run = _Run(loaded, splits, settings=settings, prompt_format=prompt_format, store=store, progress=progress)
+    asked: list[Question] = []
+    answer_key = run.key(f"answers-{SCORING_VERSION}")
+    generation_key = run.key(f"generations-{GENERATION_VERSION}", max_new_tokens=settings.max_new_tokens)
+    answers = store.load(answer_key, schema=SCORE_SCHEMA) if store else None
+    generations = store.load(generation_key, schema=GENERATION_SCHEMA) if store else None
+    if answers is None or generations is None:
+        asked = run.questions()
+    if answers is None:
+        answers = _keep(store, answer_key, _score(run, asked).table)
+    if generations is None:
+        generations = _keep(store, generation_key, _generate(run, asked, ScoreTable(answers)).table)
+    return ModelScores(
+        model_digest=loaded.ref.digest,
+        data_digest=answer_key.data_digest,
+        rows={split: len(rows) for split, rows in splits.items()},
+        answers=ScoreTable(answers),
+        generations=GenerationTable(generations),
+    )
+
+
+def _score(run: _Run, asked: Sequence[Question]) -> ScoreTable:
+    return score_questions(
+        run.loaded.model,
+        asked,
+        pad_id=run.loaded.pad_id,
+        batch_size=run.settings.batch_size,
+        progress=run.progress,
+    )
+
+
+def _generate(run: _Run, asked: Sequence[Question], answers: ScoreTable) -> GenerationTable:
+    return generate(
+        run.loaded.model,
+        run.loaded.tokenizer,
+        asked,
+        run.splits,
+        limits=run.limits,
+        batch_size=run.settings.batch_size,
+        known=reproduced(asked, answers, limits=run.limits),
+        progress=run.progress,
+    )
+
+
+def _keep(store: ScoreStore | None, key: ScoreKey, table: pa.Table) -> pa.Table:
+    if store is not None:
+        store.save(key, table)
+    return table
+
+
+def data_digest(splits: Mapping[str, Rows]) -> str:
+    """SHA-256 over every split's name and rows, in order. Memory and vault only."""
+    return digest([[split, rows.digest] for split, rows in splits.items()])
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of what turns text into tokens: model, vocabulary, special tokens, chat template; not how it pads."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = json.loads(backend.to_str()) if backend is not None else tokenizer.get_vocab()
+    kept = {name: value for name, value in rules.items() if name not in ("padding", "truncation")}
+    special = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.chat_template]
+    # Not RFC 8785: a vocabulary of 100,000 entries is written a hundred times faster by the standard library.
+    return sha256_bytes(json.dumps([kept, special], sort_keys=True).encode())
+
+
+def select_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
+    """The metrics of these names in the registry's order; all of them for no names.
+
+    Raises:
+        BadInput: an unknown name; lists the known ones.
+    """
+    wanted = {METRICS.require(name).name for name in names}
+    return tuple(metric for metric in METRICS.values() if not wanted or metric.name in wanted)
+
+
+def read_metrics(
+    subject: ModelScores, *, reference: ModelScores | None, settings: EvaluationSettings, seed: int
+) -> tuple[MetricReading, ...]:
+    """Every selected metric of one model.
+
+    Args:
+        subject: the model that is measured.
+        reference: a matched model that never saw the forget set, or None; the reference's own readings take itself.
+        settings: which metrics, how many resamples, which coverage.
+        seed: of the resamples.
+
+    Raises:
+        BadInput: subject and reference were measured on different rows, or a metric is unknown.
+    """
+    if reference is not None and reference.data_digest != subject.data_digest:
+        raise BadInput("evaluation: the model and the reference were scored on different rows; score both on the same")
+    bootstrap = Bootstrap(samples=settings.bootstrap, confidence=settings.confidence, seed=seed)
+    evidence = Evidence(subject=subject, reference=reference, bootstrap=bootstrap)
+    chosen = select_metrics(settings.metrics)
+    return tuple(MetricReading(metric, reading) for metric in chosen for reading in metric.measure(evidence))
+
+
+def measure(
+    subject: ModelScores, *, role: Role, reference: ModelScores | None, settings: EvaluationSettings, seed: int
+) -> Evaluation:
+    """The record of :func:`read_metrics`."""
+    taken = read_metrics(subject, reference=reference, settings=settings, seed=seed)
+    return evaluation_of(taken, role=role, model_digest=subject.model_digest)
+
+
+def evaluation_of(taken: Sequence[MetricReading], *, role: Role, model_digest: str) -> Evaluation:
+    """Readings as the record that is logged, certified and judged: no per-row value in it, only their digest."""
+    return Evaluation(role=role, model_digest=model_digest, measurements=tuple(_measurement(one) for one in taken))
+
+
+def _measurement(one: MetricReading) -> Measurement:
+    reading, interval = one.reading, one.reading.interval
+    return Measurement(
+        metric=one.metric.name,
+        version=one.metric.version,
+        split=reading.split,
+        value=reading.value,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        n_scored=reading.n_scored,
+        n_expected=reading.n_expected,
+        items_digest=digest(_plain(reading.items)),
+    )
+
+
+def _plain(items: Floats) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in items]
+
+
+def write_items(taken: Sequence[MetricReading], path: Path) -> None:
+    """Write every per-row value as Parquet (metric, split, item, value), for its owner alone: it belongs into the
+    vault.
+
+    Raises:
+        BadInput: the disk is full or the folder cannot be written.
+    """
+    count = [one.reading.n_expected for one in taken]
+    columns = {
+        "metric": np.repeat([one.metric.name for one in taken], count),
+        "split": np.repeat([one.reading.split for one in taken], count),
+        "item": np.concatenate([np.arange(n) for n in count]),
+        "value": pa.array(np.concatenate([one.reading.items for one in taken]), from_pandas=True),
+    }
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    write_atomic(path, sink.getvalue().to_pybytes(), mode=0o600)

@@ -1,0 +1,92 @@
+"""What a metric is: a name, where it comes from, and a function from evidence to readings. Shared by all metrics.
+
+Promises: a reading carries its per-row values, how many rows it should have and how many it has; what cannot be
+    computed is a reading without a value, never a reading that is left out. A metric reads scores, it never runs a
+    model. Whether a value is good is the gates' work.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.score_table import Floats, ModelScores
+from pipelines.statistics import Bootstrap, Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a metric may look at.
+
+    Attributes:
+        subject: the model that is measured.
+        reference: a matched model that never saw the forget set, where there is one.
+        bootstrap: resamples rows; streams are named after splits.
+    """
+
+    subject: ModelScores
+    reference: ModelScores | None
+    bootstrap: Bootstrap
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One number on one split, with what it was computed from.
+
+    Attributes:
+        split: name of the split, or of the composite.
+        value: None where it could not be computed.
+        interval: None likewise.
+        n_expected: number of per-row values that there should be.
+        items: the per-row values in order, NaN where one is missing.
+    """
+
+    split: str
+    value: float | None
+    interval: Interval | None
+    n_expected: int
+    items: Floats
+
+    @property
+    def n_scored(self) -> int:
+        """Number of per-row values behind the value; 0 where there is none."""
+        return 0 if self.value is None else int(np.isfinite(self.items).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric.
+
+    Attributes:
+        name: in configurations, policies and measurements.
+        title: for people.
+        version: changes whenever the same scores could give another number.
+        source: paper and equation.
+        measure: one reading per split (or composite) that the metric is defined on.
+    """
+
+    name: str
+    title: str
+    version: str
+    source: str
+    measure: Callable[[Evidence], Sequence[Reading]]
+
+
+def unmeasured(split: str, items: Floats) -> Reading:
+    """A reading that could not be computed; ``items`` says how much was missing."""
+    return Reading(split=split, value=None, interval=None, n_expected=len(items), items=items)
+
+
+def mean_readings(
+    evidence: Evidence, splits: Iterable[str], value_of: Callable[[ModelScores, str], Floats]
+) -> tuple[Reading, ...]:
+    """The mean of a per-row value on each split, over the rows that have it."""
+    return tuple(_mean(evidence.bootstrap, split, value_of(evidence.subject, split)) for split in splits)
+
+
+def _mean(bootstrap: Bootstrap, split: str, item_R: Floats) -> Reading:
+    scored = item_R[np.isfinite(item_R)]
+    if len(scored) == 0:
+        return unmeasured(split, item_R)
+    interval = bootstrap.interval(bootstrap.means(split, scored))
+    return Reading(split=split, value=float(scored.mean()), interval=interval, n_expected=len(item_R), items=item_R)

@@ -1,0 +1,36 @@
+"""Membership gap: the model's Min-K% AUC minus the reference's, on the same rows. 0: as if it never saw the set.
+
+Above 0 the forget set still looks like training data; below 0 it looks stranger than anything untrained, which gives
+it away as well. Both models are resampled with the same rows, so what they share cancels; the spread between training
+runs of the reference does not show here and belongs into the margin of the gate.
+"""
+
+from collections.abc import Sequence
+
+from pipelines.membership import attack
+from pipelines.metrics.base import Evidence, Metric, Reading, unmeasured
+from pipelines.row_values import min_k
+from pipelines.score_table import FORGET
+
+
+def measure(evidence: Evidence) -> Sequence[Reading]:
+    """One reading on the forget set; its items are the subject's scores of forget rows, then holdout rows."""
+    if FORGET not in evidence.subject.rows:
+        return ()
+    models = [evidence.subject, *([evidence.reference] if evidence.reference else [])]
+    attacks = attack(models, min_k, bootstrap=evidence.bootstrap)
+    if len(attacks.found) != 2:
+        return (unmeasured(FORGET, attacks.items),)
+    ours, theirs = attacks.found
+    interval = evidence.bootstrap.interval(ours.draw_S - theirs.draw_S)
+    value = ours.auc - theirs.auc
+    return (Reading(split=FORGET, value=value, interval=interval, n_expected=len(attacks.items), items=attacks.items),)
+
+
+METRIC = Metric(
+    name="membership_gap",
+    title="Membership gap to the reference",
+    version="1",
+    source="Shi et al. 2023, arXiv 2310.16789, eq. 1; against the retrained model as in MUSE, arXiv 2407.06460",
+    measure=measure,
+)
