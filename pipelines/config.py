@@ -9,13 +9,16 @@ Method parameters are validated here through the method's own model, gate parame
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator
 
 from pipelines.errors import BadInput
 from pipelines.records import Record, RequestFile
+
+if TYPE_CHECKING:
+    from pipelines.methods.base import MethodParams
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Scalar = bool | int | float | str
@@ -203,7 +206,7 @@ class RunConfig(Record):
 
         return METHODS.require(name).name
 
-    def method_params(self) -> BaseModel:
+    def method_params(self) -> "MethodParams":
         """The method's parameters, validated through its own model.
 
         Raises:
@@ -211,7 +214,8 @@ class RunConfig(Record):
         """
         from pipelines.methods import METHODS
 
-        return validated(METHODS.require(self.method).params, self.params, where=f"params of method {self.method}")
+        params: type[MethodParams] = METHODS.require(self.method).params
+        return validated(params, self.params, where=f"params of method {self.method}")
 
 
 class Policy(Record):
@@ -238,6 +242,8 @@ def validated(model: type[RecordT], value: object, *, where: str) -> RecordT:
     """
     try:
         return model.model_validate(value)
+    except BadInput as error:  # a registry's, which pydantic lets through
+        problems = [str(error)]
     except ValidationError as error:
         problems = []
         for item in error.errors(include_url=False, include_input=False):
