@@ -118,7 +118,7 @@ def _check_bytes(fetched: Path, folder: Path, *, model_id: str, expected: str) -
 def _served_logits(fetched: Path, folder: Path) -> "Tensor":
     from mlflow.pyfunc import load_model
 
-    served = load_model(str(fetched)).unwrap_python_model()  # type: ignore[no-untyped-call]
+    served = load_model(str(fetched)).unwrap_python_model()
     if Path(served.folder).resolve() != folder.resolve():
         raise VerificationFailed(f"{fetched}: the served model loads another folder than the one that was checked")
     return probe_logits(served.model)

@@ -105,7 +105,7 @@ def _did_not_answer(error: Exception, *, remote: bool) -> bool:
 
     if isinstance(error, MlflowException):
         # A refused connection and a broken gateway both come as 500 and more; a full or locked database as 503.
-        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        status: int = error.get_http_status_code()
         return status in (429, 503) or (remote and status >= 500)
     return isinstance(error, ConnectionError | TimeoutError | RequestException | OperationalError)
 

@@ -298,7 +298,8 @@ def test_the_served_model_completes_like_the_candidate_and_needs_no_pickle(
     prompts = ["Where was Writer 1 born?", "Who?"]
     completed = served.predict(prompts, params={"max_new_tokens": 5})
     assert completed == [greedy(prompt, tokens=5) for prompt in prompts]
-    assert len(served.predict(prompts[:1])[0]) > len(completed[0])
+    [longer] = served.predict(prompts[:1])
+    assert len(longer) > len(completed[0])
     names = [path.name for path in home.root.rglob("*") if path.is_file()]
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".bin", ".joblib"))]
 
@@ -308,7 +309,7 @@ def greedy(prompt: str, *, tokens: int) -> str:
     import torch
 
     model, tokenizer = tiny_model(), tiny_tokenizer()
-    ids: list[int] = tokenizer(prompt).input_ids
+    ids: list[int] = tokenizer.encode(prompt)
     start = len(ids)
     for _ in range(tokens):
         ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
