@@ -105,7 +105,7 @@ def load_model(
 
 def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
-        with _quietly():
+        with quietly():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 use_safetensors=True,
@@ -141,7 +141,8 @@ def _check_tokenizer(folder: Path, model: PreTrainedModel, tokenizer: PreTrained
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
+    """Nothing but errors from transformers, and no progress bars, while the block runs."""
     verbosity, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -171,7 +172,7 @@ def save_model(model: PreTrainedModel, folder: Path, *, like: Path) -> ModelRef:
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
-    with full_disk_refused(part), _quietly():
+    with full_disk_refused(part), quietly():
         model.save_pretrained(part)
         for path in sorted(like.rglob("*")):
             if path.is_file() and not path.name.endswith((".safetensors", ".safetensors.index.json")):
