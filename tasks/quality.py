@@ -1,0 +1,268 @@
+"""The data-quality gates: Great Expectations checkpoints on both sets, over profiles that hold no text.
+
+Plain input errors (an empty set, a row twice in the forget set, a row in both sets, a row longer than the model's
+context) are bad input and are refused first, with the position. Then the gates: a failed critical expectation
+refuses the run, a failed warning is recorded. An error inside the library is our own fault, and never passes for
+data that failed or data that is fine. Results are booleans only.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pipelines.config import QualitySettings, ScopeSettings
+from pipelines.data.profile import COLUMNS, Reader, profile
+from pipelines.data.rows import Rows
+from pipelines.errors import BadInput, LetheError, Refused
+from pipelines.records import Record
+from pipelines.scope.selection import refuse_copies
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from great_expectations.core import ExpectationValidationResult
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+SetName = Literal["forget", "retain"]
+Severity = Literal["critical", "warning"]
+Values = Mapping[str, object]
+
+COUNTS = ("question_chars", "answer_chars", "tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One expectation: its name in the library, the column it looks at, what is allowed, and what a failure means."""
+
+    type: str
+    column: str | None = None
+    values: Values = field(default_factory=dict)
+    severity: Severity = "critical"
+
+    @property
+    def kwargs(self) -> dict[str, object]:
+        """As the library takes them."""
+        return dict(self.values) | ({"column": self.column} if self.column is not None else {})
+
+
+class QualityGateError(LetheError):
+    """An expectation could not be computed; says nothing about the data."""
+
+
+class ExpectationOutcome(Record):
+    """What one expectation said about one set."""
+
+    set: SetName
+    expectation: str
+    column: str | None
+    severity: Severity
+    success: bool
+
+    def __str__(self) -> str:
+        """Short enough for a line that lists several."""
+        return f"{self.set}: {self.expectation}" + (f"({self.column})" if self.column else "")
+
+
+class QualityReport(Record):
+    """Every expectation on both sets, and how many rows they had."""
+
+    n_forget: int
+    n_retain: int
+    n_neighbours: int
+    outcomes: tuple[ExpectationOutcome, ...]
+
+    @property
+    def failed(self) -> tuple[ExpectationOutcome, ...]:
+        """Critical expectations that were not met."""
+        return tuple(o for o in self.outcomes if o.severity == "critical" and not o.success)
+
+    @property
+    def passed(self) -> bool:
+        """No critical expectation failed."""
+        return not self.failed
+
+
+def check_quality(
+    forget: Rows,
+    retain: Rows,
+    *,
+    neighbours: Sequence[int],
+    reader: Reader,
+    quality: QualitySettings,
+    scope: ScopeSettings,
+    salt: bytes,
+) -> QualityReport:
+    """Both sets through the gates.
+
+    Args:
+        forget: rows to forget.
+        retain: rows to keep.
+        neighbours: positions in ``retain``.
+        reader: how the model reads a row.
+        quality: bounds.
+        scope: what a near-duplicate is, and whether one may stay in the retain set.
+        salt: of the request.
+
+    Raises:
+        BadInput: an empty set, a row twice in the forget set or in both sets, a row longer than the context.
+        Refused: a critical expectation failed; :func:`measure_quality` gives the whole report.
+    """
+    refuse_bad_sets(forget, retain, reader=reader)
+    report = measure_quality(
+        forget, retain, neighbours=neighbours, reader=reader, quality=quality, scope=scope, salt=salt
+    )
+    require_quality(report)
+    return report
+
+
+def require_quality(report: QualityReport) -> None:
+    """Raises Refused unless every critical expectation was met; lists those that were not."""
+    if not report.passed:
+        raise Refused(f"data quality: {len(report.failed)} gates failed: {'; '.join(map(str, report.failed))}")
+
+
+def refuse_bad_sets(forget: Rows, retain: Rows, *, reader: Reader) -> None:
+    """What is wrong with the input itself, with the position of the first such row.
+
+    Raises:
+        BadInput: an empty set, a row twice in the forget set, a row in both sets, a row longer than the context.
+    """
+    refuse_copies(forget, name="forget")
+    if not len(retain):
+        raise BadInput("retain: there are no rows; at least one is needed")
+    kept = {digest: i for i, digest in enumerate(retain.digests)}
+    both = [(i, kept[digest]) for i, digest in enumerate(forget.digests) if digest in kept]
+    if both:
+        i, j = both[0]
+        raise BadInput(
+            f"forget and retain overlap in {len(both)} rows: forget row {i} is retain row {j}; keep it in one"
+        )
+    for name, rows in (("forget", forget), ("retain", retain)):
+        lengths = [reader.tokens(row) for row in rows]
+        long = [i for i, length in enumerate(lengths) if length > reader.max_length]
+        if long:
+            found, most = lengths[long[0]], reader.max_length
+            raise BadInput(
+                f"{name}: row {long[0]} has {found} tokens, but the model's context holds {most}; "
+                f"shorten or split the row ({len(long)} such rows)"
+            )
+
+
+def measure_quality(
+    forget: Rows,
+    retain: Rows,
+    *,
+    neighbours: Sequence[int],
+    reader: Reader,
+    quality: QualitySettings,
+    scope: ScopeSettings,
+    salt: bytes,
+) -> QualityReport:
+    """Every expectation on both sets, met or not.
+
+    Raises:
+        QualityGateError: an expectation could not be computed.
+    """
+    near = scope.near_duplicate
+    forget_frame = profile(forget, other=retain, neighbours=(), reader=reader, near_duplicate=near, salt=salt)
+    retain_frame = profile(retain, other=forget, neighbours=neighbours, reader=reader, near_duplicate=near, salt=salt)
+    most = int(quality.max_forget_fraction * (len(forget) + len(retain)))
+    may_stay = scope.additions == "propose"
+    outcomes = (
+        *run_checkpoint("forget", forget_frame, forget_rules(most=most, near_may_stay=may_stay)),
+        *run_checkpoint("retain", retain_frame, retain_rules(quality, near_may_stay=may_stay)),
+    )
+    return QualityReport(
+        n_forget=len(forget), n_retain=len(retain), n_neighbours=len(set(neighbours)), outcomes=outcomes
+    )
+
+
+def _rules(*, copies: Severity, near_may_stay: bool) -> list[Rule]:
+    """What must hold of either set."""
+    near: Severity = "warning" if near_may_stay else "critical"
+    never: Values = {"value_set": [False]}
+    return [
+        Rule("expect_table_columns_to_match_ordered_list", values={"column_list": list(COLUMNS)}),
+        *(Rule("expect_column_values_to_not_be_null", column) for column in COLUMNS),
+        *(Rule("expect_column_values_to_be_between", column, {"min_value": 0}) for column in COUNTS),
+        Rule("expect_column_values_to_be_unique", "row", severity=copies),
+        Rule("expect_column_values_to_be_in_set", "answer_blank", never),
+        Rule("expect_column_values_to_be_in_set", "fits_context", {"value_set": [True]}),
+        Rule("expect_column_values_to_be_in_set", "in_other_set", never),
+        Rule("expect_column_values_to_be_in_set", "near_other_set", never, near),
+    ]
+
+
+def forget_rules(*, most: int, near_may_stay: bool) -> list[Rule]:
+    """What must hold of a forget set of at most ``most`` rows."""
+    return [
+        *_rules(copies="critical", near_may_stay=near_may_stay),
+        Rule("expect_table_row_count_to_be_between", values={"min_value": 1, "max_value": most}),
+        Rule("expect_column_values_to_be_in_set", "has_paraphrase", {"value_set": [True]}, "warning"),
+    ]
+
+
+def retain_rules(quality: QualitySettings, *, near_may_stay: bool) -> list[Rule]:
+    """What must hold of a retain set; the model may have been trained on copies, so they are a warning."""
+    return [
+        *_rules(copies="warning", near_may_stay=near_may_stay),
+        Rule("expect_table_row_count_to_be_between", values={"min_value": quality.min_retain}),
+        Rule("expect_column_sum_to_be_between", "neighbour", {"min_value": quality.min_neighbours}),
+    ]
+
+
+def run_checkpoint(name: SetName, frame: "pd.DataFrame", rules: Sequence[Rule]) -> tuple[ExpectationOutcome, ...]:
+    """One checkpoint over one profile, in memory, with booleans for results.
+
+    Raises:
+        QualityGateError: an expectation could not be computed.
+    """
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the modules it imports
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    asset = context.data_sources.add_pandas("memory").add_dataframe_asset(name)
+    wanted = [_configured(rule) for rule in rules]
+    suite = context.suites.add(gx.ExpectationSuite(name, expectations=[*wanted]))
+    definition = context.validation_definitions.add(
+        gx.ValidationDefinition(name=name, data=asset.add_batch_definition_whole_dataframe("all"), suite=suite)
+    )
+    checkpoint = gx.Checkpoint(name=name, validation_definitions=[definition], result_format="BOOLEAN_ONLY")
+    result = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
+    return tuple(_outcome(name, single) for run in result.run_results.values() for single in run.results)
+
+
+def _configured(rule: Rule) -> "ExpectationConfiguration":
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    from great_expectations.expectations.metadata_types import FailureSeverity
+
+    return ExpectationConfiguration(rule.type, kwargs=rule.kwargs, severity=FailureSeverity(rule.severity))
+
+
+def _outcome(name: SetName, result: "ExpectationValidationResult") -> ExpectationOutcome:
+    config = result.expectation_config
+    if config is None or raised(result.exception_info):
+        what = config.type if config is not None else "an expectation"
+        raise QualityGateError(
+            f"data quality: {what} on {name} could not be computed; this says nothing about the data"
+        )
+    column = config.kwargs.get("column")
+    return ExpectationOutcome(
+        set=name,
+        expectation=config.type,
+        column=str(column) if column is not None else None,
+        severity="warning" if config.severity == "warning" else "critical",
+        success=bool(result.success),
+    )
+
+
+def raised(info: object) -> bool:
+    """Whether the library reports an exception, in either of the two forms it uses (one, or one per metric)."""
+    if not isinstance(info, dict):
+        return False
+    return bool(info.get("raised_exception")) or any(raised(value) for value in info.values())
