@@ -85,19 +85,10 @@ def issue(
         raise BadInput(f"statement: names another log than {log.origin}")
     signer = key_id(public_bytes(evaluator_key))
     receipt = log.append_once(entry_for(payload, statement, signer=signer), now=statement.evidence.issued)
-    checkpoint = log.checkpoint(log_key)
-    size = parse_checkpoint(checkpoint).checkpoint.size
-    proof = log.inclusion_proof(receipt.index, size=size)
     body: dict[str, Json] = {
         "version": VERSION,
         "envelope": sign(payload, payload_type=IN_TOTO, private_key=evaluator_key),
-        "log": {
-            "origin": log.origin,
-            "index": receipt.index,
-            "size": size,
-            "proof": [sibling.hex() for sibling in proof],
-            "checkpoint": checkpoint.decode(),
-        },
+        "log": _proof_json(log, receipt.index, checkpoint=log.checkpoint(log_key)),
         "locations": {"log": locations.log, "model": locations.model},
     }
     data = canonical({**body, "digest": digest(body)})
@@ -151,6 +142,12 @@ def parse_bundle(data: bytes, *, what: str = "certificate") -> Bundle:
             model=_location(places["model"], what=f"{what}: locations: model"),
         ),
     )
+
+
+def _proof_json(log: AuditLog, index: int, *, checkpoint: bytes) -> dict[str, Json]:
+    size = parse_checkpoint(checkpoint).checkpoint.size
+    proof: list[Json] = [sibling.hex() for sibling in log.inclusion_proof(index, size=size)]
+    return {"origin": log.origin, "index": index, "size": size, "proof": proof, "checkpoint": checkpoint.decode()}
 
 
 def _envelope(value: object, *, what: str) -> Mapping[str, object]:
