@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from flows.environment import DEFAULTS, SILENT
@@ -25,6 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update({**DEFAULTS, **SILENT, **OFFLINE})
     os.environ.update({"PREFECT_HOME": str(scratch / "prefect"), "HF_HOME": str(scratch / "hf")})
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # each test's own home then holds its tracking store
+    # a property is not false because the machine was busy
+    hypothesis.settings.register_profile("lethe", deadline=None)
+    hypothesis.settings.load_profile("lethe")
     for name, value in STEADY.items():
         os.environ.setdefault(name, value)
 

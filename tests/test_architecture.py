@@ -94,16 +94,16 @@ def test_no_module_is_named_like_an_import_we_use() -> None:
         assert path.stem not in used, f"{path} would hide {path.stem} once its folder is on sys.path"
 
 
+def normal(distribution: str) -> str:
+    return distribution.lower().replace("_", "-")
+
+
 def test_every_library_we_import_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[<>=!~ \[]", entry)[0].lower() for entry in project["dependencies"]}
+    declared = {normal(re.split(r"[<>=!~ \[]", entry)[0]) for entry in project["dependencies"]}
     providers = packages_distributions()
     libraries = external_imports(*TREES) - set(sys.stdlib_module_names)
-    undeclared = {
-        name
-        for name in libraries
-        if not {dist.lower().replace("_", "-") for dist in providers.get(name, [])} & declared
-    }
+    undeclared = {name for name in libraries if not {normal(dist) for dist in providers.get(name, [])} & declared}
     assert not undeclared
 
 

@@ -39,6 +39,21 @@ def test_ui_calls_the_server_it_came_from_and_reports_to_nobody(local_server: Pr
     assert server["analytics_enabled"] is False
 
 
+@pytest.mark.usefixtures("prefect_env")
+def test_flows_of_this_process_leave_nothing_with_the_user() -> None:
+    from prefect import flow
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_RESULTS_LOCAL_STORAGE_PATH
+
+    @flow(persist_result=True)
+    def double(number: int) -> int:
+        return 2 * number
+
+    assert double(2) == 4
+    assert str(PREFECT_API_URL.value()).startswith("http://127.0.0.1:")
+    assert any(PREFECT_RESULTS_LOCAL_STORAGE_PATH.value().iterdir())
+    assert not PREFECT_HOME.value().is_relative_to(Path.home())
+
+
 def test_worker_comes_online_and_goes(local_server: PrefectServer, tmp_path: Path) -> None:
     local_server.prefect("work-pool", "create", "lethe-test", "--type", "process", cwd=tmp_path)
     with process_worker(local_server, pool="lethe-test", cwd=tmp_path, log=tmp_path / "worker.log") as worker:
