@@ -83,13 +83,18 @@ def issue(
     check_measurements(statement)
     if statement.evidence.log_origin != log.origin:
         raise BadInput(f"statement: names another log than {log.origin}")
+    # Before the log: what is entered there cannot be taken back.
+    places: dict[str, Json] = {
+        "log": _location(locations.log, what="locations: log"),
+        "model": _location(locations.model, what="locations: model"),
+    }
     signer = key_id(public_bytes(evaluator_key))
     receipt = log.append_once(entry_for(payload, statement, signer=signer), now=statement.evidence.issued)
     body: dict[str, Json] = {
         "version": VERSION,
         "envelope": sign(payload, payload_type=IN_TOTO, private_key=evaluator_key),
         "log": _proof_json(log, receipt.index, checkpoint=log.checkpoint(log_key)),
-        "locations": {"log": locations.log, "model": locations.model},
+        "locations": places,
     }
     data = canonical({**body, "digest": digest(body)})
     parse_bundle(data)
@@ -100,10 +105,15 @@ def revoke(statement_digest: str, *, because: str, now: datetime, log: AuditLog,
     """Enter in the log that a statement no longer stands, and sign the head; returns the checkpoint.
 
     Raises:
-        BadInput: the reason is no short code.
+        BadInput: no digest, or the reason is no short code.
         VerificationFailed: the log does not extend what was signed before.
     """
-    log.append_once({"kind": REVOCATION, "statement": statement_digest, "reason": because}, now=now)
+    entry: dict[str, Scalar] = {
+        "kind": REVOCATION,
+        "statement": fields.sha256(statement_digest, what="revocation: statement"),
+        "reason": fields.code(because, what="revocation: reason"),
+    }
+    log.append_once(entry, now=now)
     return log.checkpoint(log_key)
 
 

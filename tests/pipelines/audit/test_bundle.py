@@ -62,8 +62,11 @@ def test_a_log_of_another_name_is_refused(world: World) -> None:
 
 @pytest.mark.parametrize("place", ["/absolute", "a/../b", "./a", "a/", "", "a\nb", "a\\b", "a//b"])
 def test_a_location_that_is_not_plain_and_relative_is_refused(world: World, place: str) -> None:
+    before = world.log.entries_path.read_bytes()
+    payload = edited(world.payload(), lambda predicate: predicate.update(limits=["another"]))
     with pytest.raises(BadInput, match="locations"):
-        _issue(world, world.payload(), locations=Locations(place))
+        _issue(world, payload, locations=Locations(place))
+    assert world.log.entries_path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
