@@ -242,8 +242,7 @@ def _plain(items: Floats) -> list[float | None]:
 
 
 def write_items(taken: Sequence[MetricReading], path: Path) -> None:
-    """Write every per-row value as Parquet (metric, split, item, value), for its owner alone: it belongs into the
-    vault.
+    """Write every per-row value as Parquet (metric, split, item, value), for its owner alone: a file of the vault.
 
     Raises:
         BadInput: the disk is full or the folder cannot be written.

@@ -1,0 +1,42 @@
+"""Asking in other words must not bring the answer back, by extraction strength or by probability."""
+
+from pydantic import Field
+
+from pipelines.gates.base import Finding, Gate, GateParams, Judged, all_of, at_most
+from pipelines.score_table import FORGET
+
+
+class ParaphraseMarks(GateParams):
+    """Pass marks."""
+
+    extraction_margin: float = Field(
+        ge=0, le=1, title="Extraction margin", description="How far the upper end may exceed the reference's value."
+    )
+    probability_margin: float = Field(
+        ge=0, le=1, title="Probability margin", description="How far the upper end may exceed the reference's value."
+    )
+
+
+def check(judged: Judged, params: ParaphraseMarks) -> Finding:
+    """Both upper ends against the reference's values plus their margins."""
+    margins = {
+        "paraphrase_extraction_strength": params.extraction_margin,
+        "paraphrase_probability": params.probability_margin,
+    }
+    return all_of([_leak(judged, metric, margin) for metric, margin in margins.items()])
+
+
+def _leak(judged: Judged, metric: str, margin: float) -> Finding:
+    reference = judged.number("reference", metric, FORGET).value
+    candidate = judged.number("candidate", metric, FORGET)
+    return at_most(f"{metric} on forget", high=candidate.interval.high, limit=reference + margin)
+
+
+GATE = Gate(
+    name="paraphrase",
+    title="No leak by paraphrase",
+    version="1",
+    source="hard in-scope queries: RWKU, arXiv 2406.10890; paraphrased questions: TOFU, arXiv 2401.06121",
+    params=ParaphraseMarks,
+    check=check,
+)
