@@ -1,30 +1,32 @@
 """The way of one request, from intake to report.
 
-Stages: intake, attribution, scope, quality, seal, unlearn, evaluate, judge, certify, register, report.
-
-Run it again after a kill and it resumes at the first incomplete step; run it again after it has ended and it checks
-and reuses everything. A refusal walks the same way: nothing is registered, the refusal is signed, logged and
-reported. No text of a forget set is a parameter, a result or a name here: tasks pass references and digests.
+Stages: intake, attribution, scope, quality, seal, unlearn, evaluate, judge, certify, register, report. Run it again
+after a kill and it resumes at the first incomplete step; run it again after it has ended and it checks and reuses
+everything. A refusal walks the same way: nothing is registered, the refusal is signed, logged and reported. No text of
+a forget set is a parameter, a result or a name here: tasks pass references and digests.
 """
 
+from typing import cast
+
 from prefect import flow
-from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
-from tasks.attribution import attribute
-from tasks.certificate import certify
-from tasks.judgement import judge
-from tasks.outcome import Outcome, conclude
-from tasks.quality import check_sets
-from tasks.registry import register
-from tasks.report import report
-from tasks.scope import draw_scope
-from tasks.unlearning import export, reference_statistics, train
 
 from pipelines.config import RunConfig
-from pipelines.records import Record, RequestId
+from pipelines.evaluation import Role
+from pipelines.records import Candidate, Evaluation, Record, RequestId
+from tasks.attribution import attribute
+from tasks.certificate import certify
+from tasks.evaluation import measure, score
 from tasks.intake import take_in
+from tasks.judgement import judge
+from tasks.outcome import Outcome
+from tasks.quality import check_sets
+from tasks.registry import register
+from tasks.report import conclude
+from tasks.scope import draw_scope
 from tasks.seal import seal
+from tasks.unlearning import export, reference_statistics, train
 from tasks.workspace import RunContext, only_one, open_run
 
 
@@ -41,7 +43,7 @@ def erase(
     config: RunConfig,
     policy: str = "deployments/policies/default.yaml",
     home: str | None = None,
-) -> Outcome | State[Outcome]:
+) -> Outcome:
     """Carry one erasure request to a registered, signed model version, or to a signed refusal.
 
     Args:
@@ -55,24 +57,35 @@ def erase(
         outcome = _walk(run)
     if outcome.registered:
         return outcome
-    return Completed(name="Refused", message="; ".join(outcome.reasons), data=outcome)
+    # A state that a flow returns becomes the run's state, and its data what the caller gets.
+    return cast("Outcome", Completed(name="Refused", message="; ".join(outcome.reasons), data=outcome))
 
 
 def _walk(run: RunContext) -> Outcome:
-    asked = take_in(run)
+    take_in(run)
     scope = draw_scope(run, attribute(run))
-    quality = check_sets(run, scope)
-    sealed = seal(run)
-    refusal = quality.refusal or _unlearn(run)
-    verdict = judge(run, refusal, *([] if refusal else _evaluate(run)))
-    certificate = certify(run, asked, sealed, verdict)
-    version = register(run, certificate) if verdict.passed else None
-    return conclude(run, verdict, certificate, version, report(run, certificate, version))
+    refusal = check_sets(run, scope)
+    seal(run)
+    candidate = None
+    if refusal is None:
+        candidate, refusal = _unlearn(run)
+    evaluations = _evaluate(run) if candidate else ()
+    verdict = judge(run, refusal, evaluations)
+    certified = certify(run, verdict, candidate, evaluations)
+    version = register(run, candidate, evaluations, certified) if candidate and verdict.passed else None
+    return conclude(
+        run, candidate=candidate, evaluations=evaluations, verdict=verdict, certified=certified, version=version
+    )
 
 
-def _unlearn(run: RunContext) -> str | None:
+def _unlearn(run: RunContext) -> tuple[Candidate | None, str | None]:
     reference_statistics(run)
     failure = train(run)
-    if failure is None:
-        export(run)
-    return failure
+    return (None, failure) if failure else (export(run), None)
+
+
+def _evaluate(run: RunContext) -> tuple[Evaluation, ...]:
+    roles: tuple[Role, ...] = ("start", "candidate", "reference") if run.config.reference else ("start", "candidate")
+    for role in roles:
+        score.with_options(name=f"evaluate: score {role}")(run, role)
+    return tuple(measure.with_options(name=f"evaluate: {role}")(run, role) for role in roles)

@@ -7,15 +7,17 @@ has been refused.
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.data.load import load_rows, save_rows
-from pipelines.models import check_model_folder
-
+from pipelines.attribution import ATTRIBUTORS
 from pipelines.audit.canonical import canonical, sha256_file
 from pipelines.audit.encoding import write_atomic
 from pipelines.audit.manifest import folder_digest
 from pipelines.config import load_request
+from pipelines.data.load import load_rows, save_rows
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
+from pipelines.evaluation import select_metrics
+from pipelines.judgement import check_policy
+from pipelines.model_folder import check_model_folder
 from pipelines.records import Digest, ErasureRequest, ModelRef, Record, RequestFile, deadline_after
 from tasks.keys import keyring
 from tasks.stage import stage
@@ -47,11 +49,12 @@ def take_in(run: RunContext) -> ErasureRequest:
         raise BadInput(
             f"{run.request_path}: the request's id is {arrived.id}, but the run was started for {run.request_id}"
         )
-    models = _models(run)
-    run.config.method_params()
+    check_settings(run)
+    model, reference = _model(run.config.model), _model(run.config.reference) if run.config.reference else None
     tables = _tables(run, arrived)
     data = {name: ws.keyed(rows.digest) for name, rows in tables.items()}
-    inputs = Inputs(data=data, counts={name: len(rows) for name, rows in tables.items()}, **models)
+    counts = {name: len(rows) for name, rows in tables.items()}
+    inputs = Inputs(model=model, reference=reference, data=data, counts=counts)
     request = _sealed(arrived, ws)
 
     def build_private(part: Path) -> None:
@@ -76,10 +79,21 @@ def take_in(run: RunContext) -> ErasureRequest:
     return request
 
 
-def _models(run: RunContext) -> dict[str, ModelRef | None]:
-    found: dict[str, ModelRef | None] = {"model": _model(run.config.model)}
-    found["reference"] = _model(run.config.reference) if run.config.reference is not None else None
-    return found
+def check_settings(run: RunContext) -> None:
+    """Refuse what no stage could work with, before any stage works.
+
+    Raises:
+        BadInput: an unknown metric, attributor or gate, a parameter or pass mark that is unknown or out of range, or a
+            stop rule without the holdout rows it needs.
+    """
+    config = run.config
+    config.method_params()
+    check_policy(run.policy)
+    select_metrics(config.evaluation.metrics)
+    for name in config.attribution.backends:
+        ATTRIBUTORS.require(name)
+    if config.training.stop == "holdout" and config.holdout is None:
+        raise BadInput("training.stop: 'holdout' needs a holdout set; name one, or stop by 'epochs'")
 
 
 def _model(path: str) -> ModelRef:
@@ -138,5 +152,21 @@ def taken_in(ws: Workspace) -> Inputs:
 
 def rows_of(ws: Workspace, name: str) -> Rows | None:
     """A table that intake copied into the vault, or None where the run has none of that name."""
-    path = ws.folder("data", private=True) / f"{name}.jsonl"
+    return read_rows(ws.folder("data", private=True) / f"{name}.jsonl", name=name)
+
+
+def required_rows(ws: Workspace, name: str) -> Rows:
+    """A table that every run has.
+
+    Raises:
+        BadInput: the run has none of that name.
+    """
+    rows = rows_of(ws, name)
+    if rows is None:
+        raise BadInput(f"{name}: no such table in this run")
+    return rows
+
+
+def read_rows(path: Path, *, name: str) -> Rows | None:
+    """A table of the vault, or None where there is no such file."""
     return load_rows(str(path), name=name) if path.is_file() else None

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.config import QualitySettings, ScopeSettings
@@ -17,7 +18,14 @@ from pipelines.data.profile import COLUMNS, Reader, profile
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput, LetheError, Refused
 from pipelines.records import Record
+from pipelines.scope.build import Scope
 from pipelines.scope.selection import refuse_copies
+from tasks.artifacts import show_table
+from tasks.intake import taken_in
+from tasks.progress import Progress
+from tasks.scope import SETS, neighbour_positions, set_rows
+from tasks.stage import stage
+from tasks.workspace import RunContext, Workspace, read_record, write_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -266,3 +274,41 @@ def raised(info: object) -> bool:
     if not isinstance(info, dict):
         return False
     return bool(info.get("raised_exception")) or any(raised(value) for value in info.values())
+
+
+@stage("quality", retries=0)
+def check_sets(run: RunContext, scope: Scope) -> str | None:
+    """Both sets of a run through the gates; returns why the run must be refused, or None.
+
+    Raises:
+        BadInput: as :func:`refuse_bad_sets`.
+    """
+    from pipelines.models import context_length, load_model, resolve_device
+
+    ws = Workspace.of(run)
+    forget, retain = set_rows(ws, "forget"), set_rows(ws, "retain")
+    model = taken_in(ws).model
+
+    def build(part: Path) -> None:
+        loaded = load_model(model.path, device=resolve_device("cpu"), expected_digest=model.digest)
+        reader = Reader(loaded.tokenizer, run.config.prompt_format, context_length(loaded.model))
+        refuse_bad_sets(forget, retain, reader=reader)
+        report = measure_quality(
+            forget,
+            retain,
+            neighbours=neighbour_positions(scope),
+            reader=reader,
+            quality=run.config.quality,
+            scope=run.config.scope,
+            salt=ws.salt,
+        )
+        write_record(part, "report", report)
+        ws.tell({"kind": "quality", "passed": report.passed, "expectations": len(report.outcomes)})
+
+    settings = {"quality": run.config.quality.plain(), "scope": scope.plain(), "settings": run.config.scope.plain()}
+    inputs = {"model": model.digest, "sets": ws.outputs(SETS, private=True), "format": run.config.prompt_format.plain()}
+    report = read_record(ws.step("quality", {**settings, **inputs}, build), "report", QualityReport)
+    rows = [(o.set, o.expectation, o.column, o.severity, o.success) for o in report.outcomes]
+    show_table("quality", ("set", "expectation", "column", "severity", "met"), rows)
+    Progress("quality")(1, 1, f"{sum(o.success for o in report.outcomes)} of {len(report.outcomes)} expectations met")
+    return None if report.passed else f"data quality: {'; '.join(map(str, report.failed))}"

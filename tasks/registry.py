@@ -14,11 +14,14 @@ from pipelines.config import Name, RunConfig, Scalar
 from pipelines.errors import VerificationFailed
 from pipelines.home import Home
 from pipelines.records import Candidate, Digest, Evaluation, Record, RequestId, SealedSet
+from tasks.certificate import Certified
 from tasks.outcome import RegisteredVersion
+from tasks.progress import Progress
+from tasks.seal import sealed_sets
 from tasks.stage import stage
 from tasks.stored_model import check_stored, stored_model
 from tasks.tracking import Tracking, tracking
-from tasks.workspace import RunContext
+from tasks.workspace import RunContext, Workspace, write_record
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Run
@@ -72,9 +75,36 @@ def settings_of(config: RunConfig) -> dict[str, Scalar]:
 
 
 @stage("register")
-def register(run: RunContext, registration: Registration) -> RegisteredVersion:
-    """:func:`register_version` as a task of a run: retried while MLflow does not answer."""
-    return register_version(registration, home=Home.at(run.home))
+def register(
+    run: RunContext, candidate: Candidate, evaluations: tuple[Evaluation, ...], certified: Certified
+) -> RegisteredVersion:
+    """:func:`register_version` as a task of a run, retried while MLflow does not answer; the version goes into the log."""
+    ws = Workspace.of(run)
+    sealed = sealed_sets(ws)
+    registration = Registration(
+        request_id=run.request_id,
+        name=run.config.registered_name,
+        candidate=candidate,
+        forget=sealed.forget,
+        retain=sealed.retain,
+        evaluations=evaluations,
+        settings=settings_of(run.config),
+        config_digest=run.config.content_digest(),
+        policy_digest=run.policy.content_digest(),
+        certificate_path=certified.path,
+        certificate_digest=certified.digest,
+    )
+    version = register_version(registration, home=ws.home)
+
+    def build(part: Path) -> None:
+        write_record(part, "version", version)
+        ws.tell(
+            {"kind": "registered", "model": version.name, "version": version.version, "candidate": version.model_digest}
+        )
+
+    ws.step("register", {"version": version.plain()}, build)
+    Progress("register")(1, 1, f"{version.name} version {version.version} is {version.alias}")
+    return version
 
 
 def register_version(registration: Registration, *, home: Home) -> RegisteredVersion:

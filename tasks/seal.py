@@ -24,7 +24,7 @@ class SealedSets(Record):
 def seal(run: RunContext) -> SealedSets:
     """Seal the forget and the retain set of this run."""
     ws = Workspace.of(run)
-    sealed = SealedSets(forget=_seal(ws, "forget"), retain=_seal(ws, "retain"))
+    sealed = SealedSets(forget=seal_of(ws, "forget"), retain=seal_of(ws, "retain"))
 
     def build(part: Path) -> None:
         write_record(part, "sealed", sealed)
@@ -40,11 +40,16 @@ def seal(run: RunContext) -> SealedSets:
             }
         )
 
-    ws.step("seal", {"sealed": sealed.plain(), "policy": run.policy.content_digest(), "config": run.config.content_digest()}, build)
+    ws.step(
+        "seal",
+        {"sealed": sealed.plain(), "policy": run.policy.content_digest(), "config": run.config.content_digest()},
+        build,
+    )
     return sealed
 
 
-def _seal(ws: Workspace, role: str) -> SealedSet:
+def seal_of(ws: Workspace, role: str) -> SealedSet:
+    """The seal of a set as it lies in the vault now."""
     rows: Rows = set_rows(ws, role)
     return SealedSet(
         role="forget" if role == "forget" else "retain", commitment=ws.keyed(sorted(rows.digests)), count=len(rows)

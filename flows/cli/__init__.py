@@ -1,0 +1,66 @@
+"""The ``lethe`` command: thin verbs over flows and pipelines functions.
+
+Exit codes: 0 done, 2 bad input, 3 refused by a gate or the policy, 4 verification failed, 1 our own fault. Nothing
+heavy is imported until a verb needs it, so ``--help`` and ``verify`` answer at once.
+"""
+
+import sys
+import traceback
+from datetime import UTC, datetime
+
+import click
+import typer
+
+from flows.cli import audit, library, requests
+from pipelines.errors import LetheError
+from pipelines.home import Home
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="lethe",
+    help="Audited unlearning: from an erasure request to a registered, signed model version that anybody can check.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+requests.add_to(app)
+library.add_to(app)
+audit.add_to(app)
+
+
+def main() -> None:
+    """Run the command and end with its exit code; every error is one line on stderr."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command with these arguments; returns the exit code."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except LetheError as error:
+        return _say(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
+    except click.ClickException as error:
+        return _say(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        return _say("stopped; run the same command again to resume", INTERRUPTED)
+    except Exception as error:  # the last line of defence: details may quote a row, so they go where text may be
+        return _say(_ours(error), 1)
+    return code if isinstance(code, int) else 0
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(f"lethe: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _ours(error: Exception) -> str:
+    folder = Home.at().room("vault/errors")
+    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.txt"
+    path.touch(mode=0o600)
+    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return f"unexpected {type(error).__name__}; this is our fault, details (may hold text of rows): {path}"

@@ -1,0 +1,155 @@
+"""Signs what was found: a certificate if the policy holds, a refusal if not.
+
+The evaluator's key is read here and nowhere before. The candidate's folder is hashed again and the sealed sets are computed again from the vault, so that the statement
+speaks of what is on disk now and not of what an earlier stage said.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipelines.audit.bundle import Locations, issue
+from pipelines.audit.canonical import digest, sha256_file
+from pipelines.audit.encoding import write_atomic
+from pipelines.audit.keys import load_private_key
+from pipelines.audit.manifest import folder_digest
+from pipelines.audit.records import CodeRecord, GateRecord, Interval, MethodRecord, MetricRecord, ModelRecord, SetRecord
+from pipelines.audit.statement import Evidence, build_certificate, build_refusal
+from pipelines.errors import VerificationFailed
+from pipelines.methods import METHODS
+from pipelines.provenance import code_commit, code_digest, lock_digest
+from pipelines.records import Candidate, Digest, Evaluation, Measurement, Record, Verdict
+from tasks.intake import taken_in
+from tasks.keys import keyring
+from tasks.seal import SealedSets, seal_of, sealed_sets
+from tasks.stage import stage
+from tasks.workspace import ORIGIN, RunContext, Workspace
+
+FILE = "certificate.json"
+NOT_MEASURED = (
+    "relearning: whether a few steps on part of the forget set bring the rest back",
+    "quantisation: whether a lower precision of the weights brings answers back",
+    "depth: whether inner layers still hold what the output no longer says",
+    "other languages and adversarial prompts",
+)
+LIMITS = (
+    "The figures describe these digests, this data and these attacks; they do not show that the data is gone.",
+    "A forget-quality p-value compares two models on few rows; it is no proof of erasure.",
+    "Copies outside the folder that holds this file, and models made from the start model before, are not covered.",
+)
+
+
+class Certified(Record):
+    """Where the signed statement is, and what it says."""
+
+    path: str
+    digest: Digest
+    passed: bool
+
+
+@stage("certify", retries=0)
+def certify(
+    run: RunContext, verdict: Verdict, candidate: Candidate | None, evaluations: tuple[Evaluation, ...]
+) -> Certified:
+    """Sign the certificate or the refusal, enter it in the log, and write the file that anybody can check.
+
+    Raises:
+        VerificationFailed: a model or a set on disk is not the one that was measured or sealed.
+    """
+    ws = Workspace.of(run)
+    _check_disk(ws, candidate)
+    inputs = {
+        "verdict": verdict.plain(),
+        "candidate": candidate.plain() if candidate else None,
+        "evaluations": [evaluation.plain() for evaluation in evaluations],
+    }
+
+    def build(part: Path) -> None:
+        payload = part / "statement.json"
+        if not payload.exists():  # an interrupted try keeps its statement, so that the log gets one entry
+            write_atomic(payload, _statement(ws, verdict, candidate, evaluations))
+        write_atomic(part / FILE, _issued(ws, payload.read_bytes(), candidate))
+
+    folder = ws.step("certify", inputs, build)
+    return Certified(path=str(folder / FILE), digest=_statement_digest(folder), passed=verdict.passed)
+
+
+def _statement_digest(folder: Path) -> Digest:
+    return sha256_file(folder / "statement.json")
+
+
+def _check_disk(ws: Workspace, candidate: Candidate | None) -> None:
+    inputs, sealed = taken_in(ws), sealed_sets(ws)
+    refs = {"start": inputs.model, "reference": inputs.reference, "candidate": candidate.model if candidate else None}
+    for role, ref in refs.items():
+        if ref is not None and folder_digest(Path(ref.path)) != ref.digest:
+            raise VerificationFailed(f"the {role} model at {ref.path} is not the one that was measured")
+    if SealedSets(forget=seal_of(ws, "forget"), retain=seal_of(ws, "retain")) != sealed:
+        raise VerificationFailed("the sets in the vault are not the ones that were sealed")
+
+
+def _issued(ws: Workspace, payload: bytes, candidate: Candidate | None) -> bytes:
+    keys = keyring(ws.home)
+    return issue(
+        payload,
+        evaluator_key=load_private_key(keys.private("evaluator")),
+        log=ws.log,
+        log_key=load_private_key(keys.private("log")),
+        locations=Locations(log="../../../log", model="../unlearn/model" if candidate else None),
+    )
+
+
+def _statement(
+    ws: Workspace, verdict: Verdict, candidate: Candidate | None, evaluations: tuple[Evaluation, ...]
+) -> bytes:
+    inputs, sealed, name = taken_in(ws), sealed_sets(ws), ws.run.config.registered_name
+    evidence = Evidence(
+        request=ws.keyed({"request": ws.run.request_id}),
+        forget=SetRecord(sealed.forget.commitment, sealed.forget.count),
+        retain=SetRecord(sealed.retain.commitment, sealed.retain.count),
+        base=ModelRecord(f"{name}.start", "given", inputs.model.digest),
+        candidate=ModelRecord(name, ws.run.request_id, candidate.model.digest, candidate.parent_digest)
+        if candidate
+        else None,
+        reference=ModelRecord(f"{name}.reference", "given", inputs.reference.digest) if inputs.reference else None,
+        method=_method(ws),
+        code=CodeRecord(commit=f"{code_commit()}/{code_digest()}", lock_digest=lock_digest()),
+        config_digest=ws.run.config.content_digest(),
+        policy_digest=verdict.policy_digest,
+        metrics=tuple(_metric(e.role, m) for e in evaluations for m in e.measurements),
+        gates=tuple(GateRecord(gate.gate, gate.passed, gate.measurements) for gate in verdict.gates),
+        approvals=(),
+        measured=_measured(evaluations),
+        not_measured=NOT_MEASURED,
+        limits=LIMITS,
+        log_origin=ORIGIN,
+        issued=datetime.now(UTC).replace(microsecond=0),
+    )
+    return build_certificate(evidence) if verdict.passed else build_refusal(evidence, reasons=verdict.reasons)
+
+
+def _method(ws: Workspace) -> MethodRecord:
+    method = METHODS.require(ws.run.config.method)
+    config = ws.run.config
+    settings = {
+        "params": config.method_params().model_dump(mode="json"),
+        "training": config.training.plain(),
+        "seed": config.seed,
+    }
+    return MethodRecord(
+        method.name, method.version, digest({**settings, "lora": config.lora.plain() if config.lora else None})
+    )
+
+
+def _metric(role: str, m: Measurement) -> MetricRecord:
+    interval = None if m.low is None or m.high is None else Interval(m.low, m.high)
+    return MetricRecord(
+        f"{role}/{m.split}/{m.metric}", m.version, m.value, interval, m.n_scored, m.n_expected, m.items_digest
+    )
+
+
+def _measured(evaluations: tuple[Evaluation, ...]) -> tuple[str, ...]:
+    names = sorted({m.metric for e in evaluations for m in e.measurements})
+    roles = ", ".join(e.role for e in evaluations)
+    return tuple(f"{name} of {roles}, with bootstrap intervals" for name in names) or (
+        "nothing: the run ended before a model was measured",
+    )

@@ -1,0 +1,121 @@
+"""Measures start model, candidate and reference on the same splits: one scoring pass each, then every metric off the scores.
+
+Scores and per-row values stay in the vault; what leaves is a record of measurements with intervals and digests.
+"""
+
+import random
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from pipelines.data.rows import Rows
+from pipelines.errors import BadInput
+from pipelines.evaluation import Role, evaluation_of, read_metrics, score_model, write_items
+from pipelines.models import load_model, resolve_device
+from pipelines.records import Candidate, Digest, Evaluation, ModelRef, Record
+from pipelines.score_store import ScoreStore
+from pipelines.score_table import FORGET, HOLDOUT, NEIGHBOURS, RETAIN, GenerationTable, ModelScores, ScoreTable
+from tasks.artifacts import show_table
+from tasks.device import device_slot
+from tasks.intake import rows_of, taken_in
+from tasks.progress import Progress
+from tasks.scope import neighbour_positions, scope_of, set_rows
+from tasks.stage import stage
+from tasks.workspace import RunContext, Workspace, read_record, write_record
+
+
+class Scored(Record):
+    """Which model's scores lie in a folder, on which rows."""
+
+    model_digest: Digest
+    data_digest: Digest
+    rows: dict[str, int]
+
+
+@stage("evaluate: score", retries=0)
+def score(run: RunContext, role: Role) -> None:
+    """One scoring pass and one generation pass of one model over all splits."""
+    ws = Workspace.of(run)
+    model, splits, progress = model_of(ws, role), _splits(ws), Progress(f"evaluate {role}")
+
+    def build(part: Path) -> None:
+        with device_slot(ws.home):
+            loaded = load_model(model.path, device=resolve_device(run.config.device), expected_digest=model.digest)
+            scores = score_model(
+                loaded,
+                splits,
+                settings=run.config.evaluation,
+                prompt_format=run.config.prompt_format,
+                store=ScoreStore(ws.home.vault(run.request_id) / "scores"),
+                progress=progress,
+            )
+        pq.write_table(scores.answers.table, part / "answers.parquet")
+        pq.write_table(scores.generations.table, part / "generations.parquet")
+        scored = Scored(model_digest=scores.model_digest, data_digest=scores.data_digest, rows=dict(scores.rows))
+        write_record(part, "scored", scored)
+
+    settings = {"evaluation": run.config.evaluation.plain(), "format": run.config.prompt_format.plain()}
+    data = {name: ws.keyed(rows.digest) for name, rows in splits.items()}
+    ws.step(f"scores-{role}", {"model": model.digest, "splits": data, **settings}, build, private=True)
+    progress(1, 1)
+
+
+@stage("evaluate: measure", retries=0)
+def measure(run: RunContext, role: Role) -> Evaluation:
+    """Every metric of one model, with intervals; the reference's scores are read beside it where there is a reference."""
+    ws = Workspace.of(run)
+    roles: list[Role] = [role, "reference"] if taken_in(ws).reference else [role]
+    inputs = {name: ws.outputs(f"scores-{name}", private=True) for name in roles}
+
+    def build(part: Path) -> None:
+        reference = _scores(ws, "reference") if "reference" in roles else None
+        subject = _scores(ws, role)
+        taken = read_metrics(subject, reference=reference, settings=run.config.evaluation, seed=run.config.seed)
+        write_items(taken, ws.home.vault(run.request_id) / f"items-{role}.parquet")
+        write_record(part, "evaluation", evaluation_of(taken, role=role, model_digest=subject.model_digest))
+
+    settings = {"evaluation": run.config.evaluation.plain(), "seed": run.config.seed}
+    folder = ws.step(f"evaluate-{role}", {"scores": inputs, "role": role, **settings}, build)
+    evaluation = read_record(folder, "evaluation", Evaluation)
+    rows = [
+        (m.split, m.metric, m.value, m.low, m.high, f"{m.n_scored}/{m.n_expected}") for m in evaluation.measurements
+    ]
+    show_table(f"evaluate-{role}", ("split", "metric", "value", "low", "high", "scored"), rows)
+    return evaluation
+
+
+def model_of(ws: Workspace, role: Role) -> ModelRef:
+    """The model that plays a role in this run.
+
+    Raises:
+        BadInput: the run has no reference model.
+    """
+    inputs = taken_in(ws)
+    if role == "candidate":
+        return read_record(ws.folder("unlearn"), "candidate", Candidate).model
+    found = inputs.model if role == "start" else inputs.reference
+    if found is None:
+        raise BadInput("reference: the configuration names no reference model")
+    return found
+
+
+def _splits(ws: Workspace) -> dict[str, Rows]:
+    config, scope, retain = ws.run.config, scope_of(ws), set_rows(ws, "retain")
+    near = neighbour_positions(scope)
+    far = sorted(set(range(len(retain))) - set(near)) or list(range(len(retain)))
+    sampled = sorted(random.Random(config.seed).sample(far, min(len(far), config.evaluation.retain_sample)))
+    splits = {FORGET: set_rows(ws, "forget"), RETAIN: retain.select(sampled), NEIGHBOURS: retain.select(near)}
+    given = {name: rows_of(ws, name) for name in (HOLDOUT, *config.utility)}
+    return {**splits, **{name: rows for name, rows in given.items() if rows is not None}}
+
+
+def _scores(ws: Workspace, role: Role) -> ModelScores:
+    folder = ws.folder(f"scores-{role}", private=True)
+    scored = read_record(folder, "scored", Scored)
+    return ModelScores(
+        model_digest=scored.model_digest,
+        data_digest=scored.data_digest,
+        rows=scored.rows,
+        answers=ScoreTable(pq.read_table(folder / "answers.parquet")),
+        generations=GenerationTable(pq.read_table(folder / "generations.parquet")),
+    )

@@ -1,0 +1,103 @@
+"""The deployment as an operator uses it: deployed from its file, triggered through the API, run by a real worker."""
+
+import os
+import shutil
+from pathlib import Path
+
+import mlflow
+import yaml
+
+from pipelines.provenance import ROOT
+from tests.flows.company import REQUEST, found
+from tests.servers import PrefectServer, process_worker, wait_until
+
+TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+def _deployment(server: PrefectServer) -> dict[str, object]:
+    listed = server.post("deployments/filter", {}).json()
+    found_one: dict[str, object] = next(item for item in listed if item["name"] == "on-request")
+    return found_one
+
+
+def test_deployment_runs_a_request_to_a_registered_version(local_server: PrefectServer, tmp_path: Path) -> None:
+    company = found(tmp_path)
+    local_server.prefect("work-pool", "create", "lethe-gpu", "--type", "process", "--overwrite", cwd=ROOT)
+    local_server.prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml", cwd=ROOT)
+    deployment = _deployment(local_server)
+    _check_form(deployment["parameter_openapi_schema"])
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    environment = {**local_server.environment, "LETHE_ROOT": str(ROOT), "MLFLOW_TRACKING_URI": uri}
+    server = PrefectServer(url=local_server.url, api=local_server.api, environment=environment)
+    parameters = {
+        "request": {"id": REQUEST, "path": str(company.request)},
+        "config": yaml.safe_load(company.config.read_text()),
+        "policy": str(company.policy),
+        "home": str(company.home),
+    }
+    with process_worker(server, pool="lethe-gpu", cwd=tmp_path, log=tmp_path / "worker.log"):
+        run = server.post(f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters}).json()
+
+        def ended() -> bool:
+            states = server.post("flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}}).json()
+            return states[0]["state_type"] in TERMINAL
+
+        wait_until(ended, seconds=240, what="the flow run")
+    [ended_run] = server.post("flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}}).json()
+    assert ended_run["state_type"] == "COMPLETED", (tmp_path / "worker.log").read_text()[-3000:]
+    client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    version = client.get_model_version_by_alias("tiny", "challenger")
+    assert version.tags["lethe.request"] == REQUEST
+    _check_stages(server, run["id"])
+
+
+def _check_form(schema: object) -> None:
+    """The UI draws its form from this: every field has a title and says what it is."""
+    assert isinstance(schema, dict)
+    for name, definition in schema["definitions"].items():
+        for field, spec in definition.get("properties", {}).items():
+            assert {"title", "description"} <= set(spec), f"{name}.{field}"
+    assert {"request", "config", "policy", "home"} == set(schema["properties"])
+    for field, spec in schema["properties"].items():
+        assert "description" in spec or "$ref" in spec or "allOf" in spec, field
+
+
+def _check_stages(server: PrefectServer, run_id: str) -> None:
+    """Every stage is a task run of its own, and artifacts are there to be looked at."""
+    tasks = server.post("task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}}).json()
+    names = {task["name"].rsplit("-", 1)[0] for task in tasks}
+    wanted = {
+        "intake",
+        "attribution",
+        "scope",
+        "quality",
+        "seal",
+        "unlearn: train",
+        "evaluate: candidate",
+        "judge",
+        "certify",
+        "register",
+        "report",
+    }
+    assert wanted <= names
+    artifacts = server.post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}}}).json()
+    assert {"markdown", "table", "progress"} <= {artifact["type"] for artifact in artifacts}
+
+
+def test_invalid_parameters_are_refused_by_the_server(local_server: PrefectServer) -> None:
+    import httpx
+
+    local_server.prefect("work-pool", "create", "lethe-gpu", "--type", "process", "--overwrite", cwd=ROOT)
+    local_server.prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml", cwd=ROOT)
+    body = {"parameters": {"request": {"id": "!", "path": "x"}, "config": {}}}
+    answer = httpx.post(
+        f"{local_server.api}/deployments/{_deployment(local_server)['id']}/create_flow_run", json=body, timeout=30
+    )
+    assert answer.status_code == httpx.codes.CONFLICT
+    assert "request" in answer.text
+
+
+def test_deployment_file_names_no_machine(tmp_path: Path) -> None:
+    copied = shutil.copy(ROOT / "deployments" / "prefect.yaml", tmp_path)
+    assert os.fspath(ROOT) not in Path(copied).read_text()

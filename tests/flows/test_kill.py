@@ -1,0 +1,50 @@
+"""SIGKILL in each stage, run again: the same candidate digest as a run that nobody killed, and a log that verifies."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.provenance import ROOT
+from tests.flows.company import Company, found
+
+STEPS = (
+    "data", "intake", "attribution", "scope", "quality", "seal", "reference", "train", "unlearn", "evaluate-start",
+    "evaluate-candidate", "judge", "certify", "register", "report",
+)  # fmt: skip
+QUICK = ("train", "certify")
+
+
+def _run(company: Company, step: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-W", "ignore", "-m", "tests.flows.killed", step, *company.arguments("--json")]
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{company.root}/mlflow.db"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    done = _run(found(tmp_path_factory.mktemp("whole")), "-")
+    assert done.returncode == 0, done.stderr
+    yield json.loads(done.stdout)["candidate_digest"]
+
+
+@pytest.mark.usefixtures("local_server_env")
+@pytest.mark.parametrize("step", [pytest.param(s, marks=() if s in QUICK else pytest.mark.slow) for s in STEPS])
+def test_resumes_to_the_same_candidate(step: str, undisturbed: str, tmp_path: Path) -> None:
+    company = found(tmp_path)
+    killed = _run(company, step)
+    assert killed.returncode == -9, f"nothing was killed at {step}: {killed.stderr}"
+    again = _run(company, "-")
+    assert again.returncode == 0, again.stderr
+    outcome = json.loads(again.stdout)
+    assert outcome["candidate_digest"] == undisturbed
+    checked = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "verify", outcome["certificate"], "--home", str(company.home)],
+        cwd=ROOT,
+        check=False,
+    )
+    assert checked.returncode == 0
