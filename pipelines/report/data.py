@@ -1,0 +1,122 @@
+"""What the report shows, as records. There is no field for a row, and none should be put into a label or a reason."""
+
+from pydantic import AwareDatetime, Field
+
+from pipelines.records import Candidate, Digest, ErasureRequest, Evaluation, Record, SealedSet, Verdict
+
+
+class Fact(Record):
+    """One line of a list: a name and what it is, both as they are to be read."""
+
+    label: str
+    value: str
+
+
+class QualityCheck(Record):
+    """What one data-quality rule said about one of the sets."""
+
+    rows: str = Field(description="Which set: forget or retain.")
+    rule: str
+    passed: bool
+    mandatory: bool
+
+
+class StageLine(Record):
+    """One stage of the run.
+
+    Attributes:
+        name: of the stage.
+        seconds: how long it took, where that is known.
+        digest: what the audit log says of its files, where it made any.
+        note: a few numbers.
+    """
+
+    name: str
+    seconds: float | None = None
+    digest: Digest | None = None
+    note: str = ""
+
+
+class TrainingPoint(Record):
+    """One optimiser step: means over its batches; the likelihoods are negative, in nats per token."""
+
+    step: int
+    loss: float
+    forget_nll: float
+    retain_nll: float
+
+
+class MetricNote(Record):
+    """How a metric is called and where it comes from."""
+
+    metric: str
+    title: str
+    source: str
+
+
+class Band(Record):
+    """Values that a gate lets pass."""
+
+    low: float
+    high: float
+
+
+class RegistryEntry(Record):
+    """Where the candidate stands in the model registry."""
+
+    name: str
+    version: str
+    alias: str
+
+
+class ReportData(Record):
+    """All that the page shows.
+
+    Attributes:
+        created: when the page was made; the deadline is counted from here.
+        request: the request, its personal parts as commitments.
+        forget: what was to be forgotten, sealed.
+        retain: what was to be kept, sealed.
+        scope: how the sets were drawn: counts and settings.
+        quality: every data-quality rule.
+        stages: in the order they ran.
+        verdict: of the policy.
+        candidate: the unlearned model; None where the run was refused before there was one.
+        registered: its place in the registry; None where it was refused.
+        evaluations: up to one per role.
+        metric_notes: titles and sources of the metrics; a metric without one is shown by its name.
+        membership_band: what the policy allows a membership attack to reach, as AUC.
+        training: the training curve.
+        settings: method, parameters, code and whatever else identifies the run.
+        certificate_path: the signed certificate or refusal.
+        certificate_digest: of the signed statement.
+        verify_command: what checks it, exactly as it is to be typed.
+        not_measured: from the statement.
+        limits: from the statement.
+    """
+
+    created: AwareDatetime
+    request: ErasureRequest
+    forget: SealedSet
+    retain: SealedSet
+    scope: tuple[Fact, ...]
+    quality: tuple[QualityCheck, ...]
+    stages: tuple[StageLine, ...]
+    verdict: Verdict
+    candidate: Candidate | None
+    registered: RegistryEntry | None
+    evaluations: tuple[Evaluation, ...]
+    metric_notes: tuple[MetricNote, ...] = ()
+    membership_band: Band | None = None
+    training: tuple[TrainingPoint, ...] = ()
+    settings: tuple[Fact, ...] = ()
+    certificate_path: str
+    certificate_digest: Digest
+    verify_command: str
+    not_measured: tuple[str, ...]
+    limits: tuple[str, ...]
+
+    def title_of(self, metric: str) -> str:
+        """A metric's title, or its name made readable."""
+        titles = {note.metric: note.title for note in self.metric_notes}
+        return titles.get(metric, metric.replace("_", " ").capitalize())

@@ -1,0 +1,157 @@
+"""Renders the report of one run as one HTML page that needs nothing else: no script, no font, no request, no clock.
+
+The same data give the same bytes. Every string of the data is escaped, so a hostile model path or reason is text and
+nothing more. The page shows what the certificate says; whoever wants to know runs the command that it names.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipelines.audit.canonical import is_digest
+from pipelines.records import Evaluation, LegalBasis, Measurement
+from pipelines.report.data import Fact, ReportData
+from pipelines.report.plots import ROLES, forgotten_plot, kept_plot, membership_plot, training_plot
+
+TEMPLATE = "template.html.j2"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A plot with what it shows and how to read it."""
+
+    title: str
+    reading: str
+    svg: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLine:
+    """One split of one metric: a measurement, or None, per shown model."""
+
+    split: str
+    cells: tuple[Measurement | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricGroup:
+    """One metric on all splits that it was measured on."""
+
+    title: str
+    source: str
+    lines: tuple[MeasuredLine, ...]
+
+
+FIGURES: tuple[tuple[Callable[[ReportData], str | None], str, str], ...] = (
+    (
+        forgotten_plot,
+        "What was to be forgotten",
+        "How much of the forget set's answers each model still gives: 1 is all of it. "
+        "The candidate should stand with the reference, which never saw these rows.",
+    ),
+    (
+        kept_plot,
+        "What was to be kept",
+        "The same models on everything else: 1 is best. The candidate should stand with the start model.",
+    ),
+    (
+        membership_plot,
+        "Can an attacker tell that the rows were used?",
+        "Membership attacks on the forget set. At 0.5 the attacker guesses; far from it on either side the rows stand "
+        "out. A shaded band is what the policy lets pass.",
+    ),
+    (
+        training_plot,
+        "How training went",
+        "Negative log-likelihood of forget and retain rows by optimiser step: the first is to rise, the other to stay.",
+    ),
+)
+
+
+def render_report(data: ReportData) -> str:
+    """The page.
+
+    Args:
+        data: all that it shows.
+
+    Returns:
+        HTML, complete and self-contained.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, instant=instant, words=words, basis=basis, pair=pair)
+    return environment.get_template(TEMPLATE).render(
+        data=data,
+        colours=ROLES,
+        figures=_figures(data),
+        roles=[evaluation.role for evaluation in _in_order(data)],
+        groups=_groups(data),
+        days_left=ceil((data.request.deadline - data.created).total_seconds() / 86400),
+        passed=sum(gate.passed for gate in data.verdict.gates),
+    )
+
+
+def number(value: float | None) -> str:
+    """A number as people read it: three decimals, or a power of ten where these would say nothing."""
+    if value is None:
+        return "not measured"
+    if value != 0 and (abs(value) < 0.001 or abs(value) >= 100_000):
+        return f"{value:.1e}"
+    return f"{value:.3f}"
+
+
+def instant(at: datetime) -> str:
+    """A moment in UTC, to the minute."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def words(name: str) -> str:
+    """A name in code as words."""
+    return name.replace("_", " ")
+
+
+def basis(legal: LegalBasis) -> str:
+    """A legal basis as lawyers write it."""
+    return "GDPR, Art. 17" if legal is LegalBasis.GDPR_ART_17 else words(legal.value)
+
+
+def pair(fact: Fact) -> tuple[str, str]:
+    """A fact as the template lists it; a digest is set like every other digest."""
+    shown = Markup('<code class="digest">{}</code>').format(fact.value) if is_digest(fact.value) else fact.value
+    return fact.label, shown
+
+
+def _figures(data: ReportData) -> list[Figure]:
+    drawn = ((draw(data), title, reading) for draw, title, reading in FIGURES)
+    # Our own drawing of numbers and escaped labels: the only text that is not escaped again.
+    return [Figure(title, reading, Markup(svg)) for svg, title, reading in drawn if svg is not None]  # noqa: S704
+
+
+def _in_order(data: ReportData) -> list[Evaluation]:
+    return sorted(data.evaluations, key=lambda evaluation: list(ROLES).index(evaluation.role))
+
+
+def _groups(data: ReportData) -> list[MetricGroup]:
+    """Every measurement, by metric and split, in the order in which they were first seen."""
+    evaluations = _in_order(data)
+    sources = {note.metric: note.source for note in data.metric_notes}
+    seen = dict.fromkeys((m.metric, m.split) for evaluation in evaluations for m in evaluation.measurements)
+    groups = []
+    for metric in dict.fromkeys(metric for metric, _ in seen):
+        lines = tuple(
+            MeasuredLine(split, tuple(evaluation.find(metric, split) for evaluation in evaluations))
+            for name, split in seen
+            if name == metric
+        )
+        groups.append(MetricGroup(data.title_of(metric), sources.get(metric, ""), lines))
+    return groups

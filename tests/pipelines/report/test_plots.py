@@ -1,0 +1,121 @@
+"""What the figures draw, read back from the SVG; and what they leave alone."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import matplotlib as mpl
+import pytest
+
+from pipelines.report import plots
+from pipelines.report.data import Band, ReportData, TrainingPoint
+from tests.pipelines.report import sample
+
+ALL = (plots.forgotten_plot, plots.kept_plot, plots.membership_plot, plots.training_plot)
+
+
+def parsed(svg: str | None) -> ET.Element:
+    assert svg is not None
+    return ET.fromstring(svg.replace("<svg", '<svg xmlns:xlink="x"', 1))  # noqa: S314 - our own
+
+
+def texts(root: ET.Element) -> list[str]:
+    return ["".join(element.itertext()).strip() for element in root.iter("text")]
+
+
+def bar_lengths(root: ET.Element, colour: str) -> list[float]:
+    """Widths of the filled rectangles of one colour, in the order drawn."""
+    lengths = []
+    for path in root.iter("path"):
+        if f"fill: {colour}" in path.get("style", ""):
+            xs = [float(x) for x in re.findall(r"[ML] (-?[\d.]+) ", path.get("d", ""))]
+            lengths.append(max(xs) - min(xs))
+    return lengths
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    root = parsed(plots.forgotten_plot(sample.registered()))
+    metrics = [metric for metric in plots.FORGOTTEN if (metric, "forget") in sample.VALUES]
+    lengths = {role: bar_lengths(root, colour) for role, colour in plots.ROLES.items()}
+    unit = lengths["start"][0] / sample.VALUES[metrics[-1], "forget"][0]
+    for i, role in enumerate(plots.ROLES):
+        values = [sample.VALUES[metric, "forget"][i] for metric in reversed(metrics)]
+        assert lengths[role] == pytest.approx([value * unit for value in values], rel=1e-4)
+
+
+def test_labels_are_text_and_name_metric_and_split() -> None:
+    assert "ROUGE-L recall" in texts(parsed(plots.forgotten_plot(sample.registered())))
+    kept = texts(parsed(plots.kept_plot(sample.registered())))
+    assert {"Model utility", "Probability, retain", "Probability, neighbours", "Probability, world facts"} <= set(kept)
+    assert not [label for label in kept if "forget" in label]
+
+
+def test_a_value_outside_the_scale_is_left_to_the_table() -> None:
+    data = sample.registered()
+    beyond = data.evaluations[1].measurements[0].model_copy(update={"value": 1.5, "high": 1.6})
+    changed = data.evaluations[1].model_copy(update={"measurements": (beyond,)})
+    alone = data.model_copy(update={"evaluations": (changed,)})
+    assert plots.forgotten_plot(alone) is None
+    assert plots.forgotten_plot(data) is not None
+
+
+def test_the_band_is_drawn_only_where_the_policy_has_one() -> None:
+    data = sample.registered()
+    banded = plots.membership_plot(data)
+    assert banded is not None
+    assert "#2da44e" in banded
+    unbanded = plots.membership_plot(data.model_copy(update={"membership_band": None}))
+    assert unbanded is not None
+    assert "#2da44e" not in unbanded
+    assert banded != plots.membership_plot(data.model_copy(update={"membership_band": Band(low=0.3, high=0.7)}))
+
+
+def test_a_figure_without_data_is_none() -> None:
+    assert [draw(sample.refused_early()) for draw in ALL] == [None] * 4
+
+
+def test_a_long_curve_is_thinned() -> None:
+    def of(steps: int) -> ReportData:
+        points = tuple(
+            TrainingPoint(step=i, loss=1.0 + i % 7, forget_nll=float(i % 5), retain_nll=0.1) for i in range(steps)
+        )
+        return sample.registered().model_copy(update={"training": points})
+
+    short, long = plots.training_plot(of(plots.MOST_POINTS)), plots.training_plot(of(40 * plots.MOST_POINTS))
+    assert short is not None
+    assert long is not None
+    assert len(long) < 1.5 * len(short)
+
+
+def test_matplotlib_is_left_as_it_was() -> None:
+    before = dict(mpl.rcParams)
+    for draw in ALL:
+        draw(sample.registered())
+    assert dict(mpl.rcParams) == before
+
+
+def test_no_two_elements_of_a_page_share_an_id() -> None:
+    drawn = "".join(svg for draw in ALL if (svg := draw(sample.registered())) is not None)
+    named: dict[str, str] = {}
+    for element in re.findall(r"<[^>]* id=\"[^\"]+\"[^>]*>", drawn):
+        name = re.search(r'id="([^"]+)"', element)
+        assert name is not None
+        # Marks and clipping frames are named by their content, so equal names stand for equal elements.
+        assert named.setdefault(name[1], element) == element
+
+
+def test_whiskers_never_point_inwards() -> None:
+    measured = sample.measured("rouge", "forget", 0.5)
+    inverted = measured.model_copy(update={"low": 0.6, "high": 0.7})
+    without = measured.model_copy(update={"low": None, "high": None})
+    below, above = plots._whiskers([measured, inverted, without])
+    assert below == pytest.approx([0.02, 0.0, 0.0])
+    assert above == pytest.approx([0.02, 0.2, 0.0])
+
+
+def test_a_long_title_leaves_room_for_the_bars() -> None:
+    from pipelines.report.data import MetricNote
+
+    data = sample.registered()
+    notes = (MetricNote(metric="rouge", title="An uncommonly long title $of a \\metric{" * 4, source=""),)
+    labels = texts(parsed(plots.forgotten_plot(data.model_copy(update={"metric_notes": notes}))))
+    assert max(len(label) for label in labels) == plots.MOST_LETTERS
