@@ -38,4 +38,5 @@ def prepare(home: Home) -> None:
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ["LETHE_HOME"] = str(home.root)
-    os.environ.setdefault("PREFECT_HOME", str(home.root / "prefect"))
+    if "PREFECT_HOME" not in os.environ:
+        os.environ["PREFECT_HOME"] = str(home.room("prefect"))  # made here: Prefect makes only the last folder of a path

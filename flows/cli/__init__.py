@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import click
 import typer
 
-from flows.cli import audit, library, requests
+from flows.cli import audit, library, measure, method, requests
 from pipelines.errors import LetheError
 from pipelines.home import Home
 
@@ -25,8 +25,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-requests.add_to(app)
+erasure.add_to(app)
 library.add_to(app)
+method.add_to(app)
+measure.add_to(app)
 audit.add_to(app)
 
 

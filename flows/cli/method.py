@@ -1,0 +1,122 @@
+"""``lethe unlearn``: one method alone, from a model folder to a model folder. Nothing is measured, signed or registered."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.given import (
+    Chat,
+    Device,
+    Forget,
+    Holdout,
+    Model,
+    Prompt,
+    Retain,
+    Seed,
+    prompt_format,
+    required_rows,
+    rows,
+)
+from flows.cli.options import AsJson, HomeFolder, opened, print_json, print_table, settings
+from flows.console import live_stages
+from pipelines.config import LoraSettings, TrainingSettings, validated
+
+if TYPE_CHECKING:
+    from pipelines.methods.base import AnyMethod, MethodParams
+    from pipelines.records import Candidate
+    from pipelines.training import Progress as At
+    from pipelines.unlearning_job import UnlearningJob
+
+LOOP = TrainingSettings()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    example = "--forget forget.jsonl --retain retain.jsonl --method npo --set beta=0.1 --out candidate"
+    app.command("unlearn", epilog=f"Example: lethe unlearn --model start {example}")(unlearn)
+
+
+def unlearn(  # noqa: PLR0917 - one parameter per option
+    model: Model,
+    forget: Forget,
+    retain: Retain,
+    method: Annotated[str, typer.Option(help="Name from 'lethe list methods'.")],
+    out: Annotated[Path, typer.Option(help="Model folder to make; must not exist. OUT.work holds work in progress.")],
+    holdout: Holdout = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Parameter of the method; repeatable.")
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="Peak rate of AdamW.")] = LOOP.learning_rate,
+    epochs: Annotated[int, typer.Option(help="Most passes over the forget set.")] = LOOP.epochs,
+    batch_size: Annotated[int, typer.Option(help="Forget rows per step.")] = LOOP.batch_size,
+    stop: Annotated[str, typer.Option(help="epochs, or holdout: stop where rows look unseen.")] = LOOP.stop,
+    lora_r: Annotated[int, typer.Option(help="Rank of LoRA adapters; 0 trains all weights.", min=0)] = 0,
+    prompt: Prompt = None,
+    chat: Chat = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run one unlearning method. Run it again after a kill and it resumes."""
+    opened(home)
+    form = prompt_format(prompt, chat=chat)
+    loop = {"learning_rate": learning_rate, "epochs": epochs, "batch_size": batch_size, "stop": stop}
+    training = validated(TrainingSettings, loop, where="training")
+    lora = validated(LoraSettings, {"r": lora_r, "alpha": 2 * lora_r}, where="--lora-r") if lora_r else None
+    chosen, params = _method(method, parameters or [])
+    from pipelines.models import model_ref
+    from pipelines.unlearning_job import UnlearningJob
+
+    job = UnlearningJob(
+        model=model_ref(model),
+        forget=required_rows(forget, name="forget"),
+        retain=required_rows(retain, name="retain"),
+        holdout=rows(holdout, name="holdout"),
+        method=chosen,
+        params=params,
+        training=training,
+        lora=lora,
+        prompt_format=form,
+        device=device,
+        seed=seed,
+    )
+    candidate = _run(job, out.absolute(), quiet=as_json)
+    if as_json:
+        print_json(candidate.plain())
+    else:
+        _print(candidate)
+    return 0
+
+
+def _method(name: str, pairs: list[str]) -> "tuple[AnyMethod, MethodParams]":
+    from pipelines.methods import METHODS
+
+    chosen = METHODS.require(name)
+    return chosen, validated(chosen.params, settings(pairs), where=f"--set of method {name}")
+
+
+def _run(job: "UnlearningJob", out: Path, *, quiet: bool) -> "Candidate":
+    from pipelines.unlearning import unlearn as library_unlearn
+    from tasks.progress import Progress
+
+    progress = Progress("unlearn")
+
+    def tell(at: "At") -> None:
+        progress(at.step, at.total, " ".join(f"{name} {value:.3g}" for name, value in at.metrics.items()))
+
+    with live_stages(quiet=quiet):
+        return library_unlearn(job, out, progress=tell)
+
+
+def _print(made: "Candidate") -> None:
+    facts = [
+        ("model", made.model.path),
+        ("digest", made.model.digest),
+        ("made from", made.parent_digest),
+        ("method", f"{made.method} {made.method_version}"),
+        ("training", f"{made.steps} steps, {made.epochs} epochs, stopped by {made.stop_reason}"),
+    ]
+    print_table("candidate", ("", "value"), facts)
+    typer.echo(f"measure it: lethe evaluate --model {made.model.path} ...")
