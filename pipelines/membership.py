@@ -7,15 +7,14 @@ compared on the rows that all of them scored, and resampled together.
 Shapes: R rows of forget and holdout together, S resamples.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.row_values import RowValue
 from pipelines.score_table import FORGET, HOLDOUT, Bools, Floats, ModelScores
 from pipelines.statistics import Bootstrap, auc, auc_draws
-
-RowValue = Callable[[ModelScores, str], Floats]
 
 
 @dataclass(frozen=True, slots=True)

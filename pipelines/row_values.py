@@ -6,9 +6,14 @@ loops over rows. Nothing is averaged over rows here; that is the metrics' work.
 Shapes: R rows of a split, N answers, P answer tokens.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pipelines.score_table import AnswerScores, Floats, ModelScores, Variant, per_row
+
+RowValue = Callable[[ModelScores, str], Floats]
+"""(scores, split) to value_R."""
 
 LOWEST_SHARE = (2, 5)
 """Share of an answer's tokens that min-k looks at: 40 %, as an exact fraction."""

@@ -211,7 +211,7 @@ def _answer_positions_only(model: PreTrainedModel, predicts_BT: torch.Tensor) ->
     def select(_layer: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return (args[0][predicts_BT].unsqueeze(0), *args[1:])
 
-    head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head: torch.nn.Module = model.get_output_embeddings()
     handle = head.register_forward_pre_hook(select)
     try:
         yield

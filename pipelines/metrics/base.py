@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.row_values import RowValue
 from pipelines.score_table import Floats, ModelScores
 from pipelines.statistics import Bootstrap, Interval
 
@@ -77,9 +78,7 @@ def unmeasured(split: str, items: Floats) -> Reading:
     return Reading(split=split, value=None, interval=None, n_expected=len(items), items=items)
 
 
-def mean_readings(
-    evidence: Evidence, splits: Iterable[str], value_of: Callable[[ModelScores, str], Floats]
-) -> tuple[Reading, ...]:
+def mean_readings(evidence: Evidence, splits: Iterable[str], value_of: RowValue) -> tuple[Reading, ...]:
     """The mean of a per-row value on each split, over the rows that have it."""
     return tuple(_mean(evidence.bootstrap, split, value_of(evidence.subject, split)) for split in splits)
 

@@ -1,0 +1,261 @@
+"""One pass, the right numbers: compared with a slow oracle, whatever the batches, chunks and order."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from pipelines import scoring
+from pipelines.config import PromptFormat
+from pipelines.data.encode import Encoded
+from pipelines.data.rows import Row, Rows
+from pipelines.errors import BadInput
+from pipelines.score_table import ScoreTable, Variant
+from pipelines.scoring import Question, questions, score, score_questions
+from tests.tiny import CONTEXT, tiny_model, tiny_rows, tiny_tokenizer
+
+FORMAT = PromptFormat()
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return tiny_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def model() -> LlamaForCausalLM:
+    """A tiny model whose logits are far enough apart for statistics to differ."""
+    model = tiny_model(seed=3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def asked(tokenizer: PreTrainedTokenizerFast) -> list[Question]:
+    splits = {"forget": Rows.of(tiny_rows(3)), "world_facts": Rows.of([Row("Two and two?", "Four")])}
+    return questions(tokenizer, splits, prompt_format=FORMAT, max_length=CONTEXT)
+
+
+class CountRows:
+    """Counts what goes through a model's decoder: rows, and forward passes."""
+
+    def __init__(self, model: LlamaForCausalLM) -> None:
+        self.rows = 0
+        self._handle = model.model.register_forward_pre_hook(self._count, with_kwargs=True)
+
+    def _count(self, _module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+        ids = kwargs["input_ids"]
+        assert isinstance(ids, torch.Tensor)
+        self.rows += len(ids)
+
+    def __enter__(self) -> "CountRows":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.remove()
+
+
+def _oracle(model: LlamaForCausalLM, item: Encoded) -> dict[str, list[float]]:
+    """Row by row, token by token, in float64, from the definitions."""
+    with torch.inference_mode():
+        logits_TV = model(input_ids=torch.tensor([item.input_ids])).logits[0].double()
+    found: dict[str, list[float]] = {"logprob": [], "hit": [], "vocab_mean": [], "vocab_variance": []}
+    for t in range(max(item.answer_start, 1), item.answer_end):
+        logp = (logits_TV[t - 1] - logits_TV[t - 1].exp().sum().log()).tolist()
+        mean = sum(math.exp(x) * x for x in logp)
+        found["logprob"].append(logp[item.input_ids[t]])
+        found["hit"].append(float(logp.index(max(logp)) == item.input_ids[t]))
+        found["vocab_mean"].append(mean)
+        found["vocab_variance"].append(sum(math.exp(x) * (x - mean) ** 2 for x in logp))
+    return found
+
+
+def _score(model: LlamaForCausalLM, asked: Sequence[Question], *, batch_size: int = 4) -> ScoreTable:
+    return score_questions(model, asked, pad_id=0, batch_size=batch_size)
+
+
+def _assert_same(one: ScoreTable, other: ScoreTable, *, tolerance: float) -> None:
+    for name in ("logprob", "vocab_mean", "vocab_variance"):
+        left, right = one.table[name].to_pylist(), other.table[name].to_pylist()
+        for a, b in zip(left, right, strict=True):
+            np.testing.assert_allclose(a, b, atol=tolerance)
+    for name in ("split", "row", "variant", "variant_index", "hit", "ended"):
+        assert one.table[name].to_pylist() == other.table[name].to_pylist()
+
+
+def test_every_statistic_equals_the_slow_oracle(model: LlamaForCausalLM, asked: list[Question]) -> None:
+    records = _score(model, asked).table.to_pylist()
+    assert len(records) == len(asked) == 3 * 6 + 1
+    for question, record in zip(asked, records, strict=True):
+        expected = _oracle(model, question.encoded)
+        assert record["split"] == question.split
+        assert record["hit"] == [value > 0 for value in expected["hit"]]
+        for name in ("logprob", "vocab_mean", "vocab_variance"):
+            # float32 logits of size 10 carry 1e-6; the variance multiplies two of them
+            np.testing.assert_allclose(record[name], expected[name], atol=2e-5, rtol=2e-6)
+
+
+def test_untrained_model_matches_the_oracle_to_one_in_a_million(asked: list[Question]) -> None:
+    model = tiny_model(seed=1)
+    for question, record in zip(asked, _score(model, asked).table.to_pylist(), strict=True):
+        expected = _oracle(model, question.encoded)
+        for name in ("logprob", "vocab_mean", "vocab_variance"):
+            np.testing.assert_allclose(record[name], expected[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_batch_size_invariance(model: LlamaForCausalLM, asked: list[Question], batch_size: int) -> None:
+    _assert_same(_score(model, asked), _score(model, asked, batch_size=batch_size), tolerance=5e-5)
+
+
+@pytest.mark.parametrize(("chunk", "batch"), [(1, 2**26), (3 * 259, 2**26), (2**22, 1), (2**22, 60 * 259)])
+def test_chunk_invariance(
+    model: LlamaForCausalLM, asked: list[Question], chunk: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = _score(model, asked)
+    monkeypatch.setattr(scoring, "CHUNK_LOGITS", chunk)
+    monkeypatch.setattr(scoring, "BATCH_LOGITS", batch)
+    _assert_same(expected, _score(model, asked), tolerance=5e-5)
+
+
+def test_order_invariance(model: LlamaForCausalLM, asked: list[Question]) -> None:
+    backwards = _score(model, asked[::-1]).table
+    _assert_same(_score(model, asked), ScoreTable(backwards.take(list(range(len(asked)))[::-1])), tolerance=5e-5)
+
+
+def test_exactly_one_forward_per_row_and_answer(model: LlamaForCausalLM, asked: list[Question]) -> None:
+    with CountRows(model) as counted:
+        _score(model, asked)
+    assert counted.rows == len(asked)
+
+
+def test_rows_in_two_splits_share_one_forward(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = Rows.of(tiny_rows(3))
+    splits = {"retain": rows, "neighbours": rows[1:]}
+    asked = questions(tokenizer, splits, prompt_format=FORMAT, max_length=CONTEXT)
+    with CountRows(model) as counted:
+        table = _score(model, asked)
+    assert counted.rows == 3 * 6
+    shared = table.answers("retain", Variant.ANSWER).logprob_P
+    assert table.answers("neighbours", Variant.ANSWER).logprob_P.tolist() == shared[-len(shared) * 2 // 3 :].tolist()
+
+
+def test_no_batch_holds_more_logits_than_the_bound(
+    model: LlamaForCausalLM, asked: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = 100 * 259
+    seen: list[int] = []
+
+    def watch(_head: nn.Module, _args: object, output: torch.Tensor) -> None:
+        seen.append(output.numel())
+
+    monkeypatch.setattr(scoring, "BATCH_LOGITS", bound)
+    handle = model.lm_head.register_forward_hook(watch)
+    try:
+        _score(model, asked, batch_size=64)
+    finally:
+        handle.remove()
+    assert max(seen) <= bound
+    positions = sum(len(q.encoded) - q.encoded.answer_start for q in asked)
+    assert sum(seen) == positions * 259, "only answer positions reach the output layer"
+
+
+def test_output_layer_is_left_as_it_was(model: LlamaForCausalLM, asked: list[Question]) -> None:
+    _score(model, asked)
+    assert not model.lm_head._forward_pre_hooks
+    assert model(input_ids=torch.tensor([[1, 5, 6]])).logits.shape == (1, 3, 259)
+
+
+def test_a_model_that_bypasses_its_output_layer_gives_the_same(
+    model: LlamaForCausalLM, asked: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = _score(model, asked)
+    stand_in = nn.Linear(1, 1)
+    monkeypatch.setattr(model, "get_output_embeddings", lambda: stand_in)
+    for batch_size in (1, 4):
+        _assert_same(expected, _score(model, asked, batch_size=batch_size), tolerance=5e-5)
+
+
+def test_bf16_statistics_are_float32(asked: list[Question]) -> None:
+    model = tiny_model(seed=3).bfloat16()
+    records = _score(model, asked, batch_size=1).table.to_pylist()
+    for question, record in zip(asked, records, strict=True):
+        # the oracle starts from the same bf16 logits, so only the statistics' own rounding is left
+        np.testing.assert_allclose(record["logprob"], _oracle(model, question.encoded)["logprob"], atol=2e-6)
+
+
+def test_a_token_that_is_ruled_out_leaves_the_statistics_finite() -> None:
+    logits_PV = torch.tensor([[1.0, -math.inf, 2.0]])
+    logprob, hit, mean, variance = scoring._chunk_statistics(logits_PV, torch.tensor([2]))[0].tolist()
+    p = 1 / (1 + math.exp(-1))
+    logs = [math.log(1 - p), math.log(p)]
+    expected = (1 - p) * logs[0] + p * logs[1]
+    assert logprob == pytest.approx(logs[1], abs=1e-6)
+    assert hit == 1.0
+    assert mean == pytest.approx(expected, abs=1e-6)
+    assert variance == pytest.approx((1 - p) * logs[0] ** 2 + p * logs[1] ** 2 - expected**2, abs=1e-6)
+
+
+def test_ended_says_whether_the_model_would_stop(asked: list[Question]) -> None:
+    model = tiny_model(seed=2)
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+    # every logit is 0, so argmax is token 0 (padding) everywhere and never the end (2)
+    assert set(_score(model, asked).table["ended"].to_pylist()) == {False}
+    item = Encoded(input_ids=(1, 5, 6), answer_start=2, answer_end=3)
+    unended = score(model, [item], pad_id=0, batch_size=1).to_pylist()[0]
+    assert unended["ended"] is None
+    assert len(unended["logprob"]) == 1
+    stopped = Encoded(input_ids=(1, 5, 6, 0), answer_start=2, answer_end=3)
+    assert score(model, [stopped], pad_id=0, batch_size=1).to_pylist()[0]["ended"] is True
+
+
+def test_first_token_without_anything_before_it_is_not_scored(model: LlamaForCausalLM) -> None:
+    text = Encoded(input_ids=(5, 6, 7, 2), answer_start=0, answer_end=3)
+    record = score(model, [text], pad_id=0, batch_size=1).to_pylist()[0]
+    assert len(record["logprob"]) == 2
+    np.testing.assert_allclose(record["logprob"], _oracle(model, text)["logprob"], atol=2e-5)
+
+
+def test_variants_follow_the_right_question(tokenizer: PreTrainedTokenizerFast) -> None:
+    row = Row("Q1?", "A1", paraphrased_question="Q2?", paraphrased_answer="A2", perturbed_answer=("B", "C"))
+    asked = questions(tokenizer, {"forget": Rows.of([row])}, prompt_format=FORMAT, max_length=CONTEXT)
+    texts = {(q.variant, q.index): tokenizer.decode(list(q.encoded.input_ids), skip_special_tokens=True) for q in asked}
+    assert texts == {
+        (Variant.ANSWER, 0): "Question: Q1?\nAnswer: A1",
+        (Variant.PARAPHRASED_ANSWER, 0): "Question: Q1?\nAnswer: A2",
+        (Variant.PERTURBED_ANSWER, 0): "Question: Q1?\nAnswer: B",
+        (Variant.PERTURBED_ANSWER, 1): "Question: Q1?\nAnswer: C",
+        (Variant.PARAPHRASED_QUESTION, 0): "Question: Q2?\nAnswer: A1",
+    }
+
+
+def test_a_row_too_long_is_named_by_split_and_index_without_text(tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = Rows.of([Row("Who?", "Me"), Row("Who?", "canary " * 40)])
+    with pytest.raises(BadInput, match=r"^holdout: row 1: \d+ tokens") as caught:
+        questions(tokenizer, {"holdout": rows}, prompt_format=FORMAT, max_length=100)
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_progress_reaches_the_end(model: LlamaForCausalLM, asked: list[Question]) -> None:
+    told: list[tuple[int, int]] = []
+    score_questions(
+        model, asked, pad_id=0, batch_size=5, progress=lambda done, total, detail="": told.append((done, total))
+    )
+    assert told[-1] == (len(asked), len(asked))
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
