@@ -7,7 +7,7 @@ import matplotlib as mpl
 import pytest
 
 from pipelines.report import plots
-from pipelines.report.data import Band, ReportData, TrainingPoint
+from pipelines.report.data import Band, MetricNote, ReportData, TrainingPoint
 from tests.pipelines.report import sample
 
 ALL = (plots.forgotten_plot, plots.kept_plot, plots.membership_plot, plots.training_plot)
@@ -112,10 +112,15 @@ def test_whiskers_never_point_inwards() -> None:
     assert above == pytest.approx([0.02, 0.2, 0.0])
 
 
-def test_a_long_title_leaves_room_for_the_bars() -> None:
-    from pipelines.report.data import MetricNote
+def labels_with(title: str) -> list[str]:
+    notes = (MetricNote(metric="rouge", title=title, source=""),)
+    return texts(parsed(plots.forgotten_plot(sample.registered().model_copy(update={"metric_notes": notes}))))
 
-    data = sample.registered()
-    notes = (MetricNote(metric="rouge", title="An uncommonly long title $of a \\metric{" * 4, source=""),)
-    labels = texts(parsed(plots.forgotten_plot(data.model_copy(update={"metric_notes": notes}))))
+
+def test_a_long_title_leaves_room_for_the_bars() -> None:
+    labels = labels_with("An uncommonly long title of a metric " * 4)
     assert max(len(label) for label in labels) == plots.MOST_LETTERS
+
+
+def test_a_title_is_never_read_as_a_formula() -> None:
+    assert "cost $\\frac{$ <b> &amp;" in labels_with("cost $\\frac{$ <b> &amp;")
