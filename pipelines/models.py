@@ -97,7 +97,7 @@ def load_model(
     _check_tokenizer(folder, model, tokenizer)
     stored = model.dtype
     torch.nn.Module.to(model, device=device, dtype=dtype or stored)
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
     return LoadedModel(
         model=model, tokenizer=tokenizer, ref=ModelRef(path=str(folder), digest=found), stored_dtype=stored
     )
@@ -113,6 +113,7 @@ def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
                 local_files_only=True,
                 dtype="auto",
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they are listed, and refused below by name
             )
             model, info = loaded
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -122,7 +123,7 @@ def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         lines = str(error).splitlines() or [""]
         problem = f"{type(error).__name__}: {lines[0][:200]}"
     else:
-        absent = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in info[kind])
+        absent = sorted([*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])])
         if not absent and not info["error_msgs"]:
             return model, tokenizer
         problem = f"weights absent or of another shape: {', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''}"
@@ -145,13 +146,13 @@ def quietly() -> Iterator[None]:
     """Nothing but errors from transformers, and no progress bars, while the block runs."""
     verbosity, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
         if bar:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            transformers_logging.enable_progress_bar()
 
 
 def save_model(model: PreTrainedModel, folder: Path, *, like: Path) -> ModelRef:

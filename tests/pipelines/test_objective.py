@@ -1,0 +1,62 @@
+"""The loss of a batch, put together by hand: which rows count, with what weight, and what does not."""
+
+import pytest
+import torch
+
+from pipelines.likelihood import AnswerStats
+from pipelines.methods import METHODS
+from pipelines.objective import ForgetTargets, Terms, objective
+
+NLL_BA = torch.tensor([[2.0, 4.0], [1.0, 1.0], [3.0, 0.0], [5.0, 1.0]])
+MASK_BA = torch.tensor([[True, True], [True, True], [True, False], [True, True]])
+
+
+def _terms(levels: list[float], *, method: str = "grad_diff", nll_BA: torch.Tensor = NLL_BA, **params: float) -> Terms:
+    """Two forget rows (means 3 and 1, min-k scores 4 and 1), then two retain rows (means 3 and 3)."""
+    chosen = METHODS[method]
+    stats = AnswerStats(token_nll_BA=nll_BA, mask_BA=MASK_BA[: len(nll_BA)])
+    targets = ForgetTargets(reference_nll_B=torch.zeros(2), levels_B=torch.tensor(levels))
+    return objective(stats, targets, method=chosen, params=chosen.params(**params))
+
+
+def test_both_terms_are_means_over_rows_with_their_weights() -> None:
+    """2 * mean(-3, -1) + 0.5 * mean(3, 3) = -4 + 1.5."""
+    terms = _terms([torch.inf, torch.inf], gamma=2.0, alpha=0.5)
+    assert float(terms.loss) == pytest.approx(-2.5)
+    assert (float(terms.forget_nll), float(terms.retain_nll), int(terms.n_active)) == (2.0, 3.0, 2)
+
+
+def test_a_row_at_its_level_leaves_the_mean() -> None:
+    """Row 0 has score 4 >= 4, so row 1 is alone: -1 + 3."""
+    terms = _terms([4.0, 2.0])
+    assert (float(terms.loss), int(terms.n_active)) == (2.0, 1)
+
+
+def test_a_row_that_falls_back_is_pushed_again() -> None:
+    assert int(_terms([4.1, 2.0]).n_active) == 2
+
+
+def test_a_row_at_its_level_gets_no_gradient() -> None:
+    nll_BA = NLL_BA.clone().requires_grad_()
+    _terms([4.0, 2.0], nll_BA=nll_BA).loss.backward()
+    assert nll_BA.grad is not None
+    assert nll_BA.grad[0].tolist() == [0.0, 0.0]
+    assert nll_BA.grad[1].tolist() == [-0.5, -0.5]
+
+
+def test_without_active_rows_the_retain_term_is_left() -> None:
+    terms = _terms([0.0, 0.0])
+    assert (float(terms.loss), int(terms.n_active)) == (3.0, 0)
+
+
+def test_without_retain_rows_the_forget_term_is_left() -> None:
+    terms = _terms([torch.inf, torch.inf], method="grad_ascent", nll_BA=NLL_BA[:2])
+    assert (float(terms.loss), float(terms.retain_nll)) == (-2.0, 0.0)
+
+
+def test_only_methods_that_ask_for_it_see_the_start_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = AnswerStats(token_nll_BA=NLL_BA, mask_BA=MASK_BA)
+    targets = ForgetTargets(reference_nll_B=torch.tensor([float("nan")] * 2), levels_B=torch.tensor([torch.inf] * 2))
+    for name, method in METHODS.items():
+        loss = objective(stats, targets, method=method, params=method.params()).loss
+        assert bool(loss.isnan()) == ("reference_nll" in method.needs), name
