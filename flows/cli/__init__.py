@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import click
 import typer
 
-from flows.cli import audit, library, measure, method, requests
+from flows.cli import audit, erasure, library, measure, method
 from pipelines.errors import LetheError
 from pipelines.home import Home
 

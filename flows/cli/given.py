@@ -1,6 +1,4 @@
-"""What the library verbs are given: models, rows, prompt, device, seed. One place, so that an option means the same
-in every verb.
-"""
+"""What the library verbs are given (models, rows, prompt, device, seed), so that an option means the same in each."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +17,8 @@ Forget = Annotated[str, typer.Option(help=f"Rows to forget: {DATA_HELP}.")]
 Retain = Annotated[str, typer.Option(help="Rows to keep; as --forget.")]
 Holdout = Annotated[str | None, typer.Option(help="Rows nobody trained on; as --forget.")]
 Prompt = Annotated[
-    str | None, typer.Option(help="Text before the answer, with {question} in it.", show_default="Question: ... Answer:")
+    str | None,
+    typer.Option(help="Text before the answer, with {question} in it.", show_default="Question: ... Answer:"),
 ]
 Chat = Annotated[bool, typer.Option("--chat", help="Put questions through the tokenizer's own chat template.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

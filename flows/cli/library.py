@@ -1,5 +1,6 @@
-"""Verbs that look at data without a request: ``attribute`` and ``scope``. Thin calls of the library; rows are shown by
-position, never by text.
+"""Verbs that look at data without a request: ``attribute`` and ``scope``.
+
+Thin calls of the library. Rows are shown by position, never by text.
 """
 
 import sys
@@ -10,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.given import Chat, Device, Forget, Holdout, Prompt, Retain, Seed, Train, prompt_format, required_rows, rows
+from flows.cli.given import (
+    Chat,
+    Device,
+    Forget,
+    Holdout,
+    Prompt,
+    Retain,
+    Seed,
+    Train,
+    prompt_format,
+    required_rows,
+    rows,
+)
 from flows.cli.options import DATA_HELP, AsJson, HomeFolder, opened, print_json, print_table
 from flows.console import live_stages
 from pipelines.config import AttributionSettings, PromptFormat, QualitySettings, ScopeSettings, validated
@@ -27,12 +40,12 @@ SALT_BYTES = 32
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    app.command(
-        "attribute", epilog="Example: lethe attribute --model start --train train.jsonl --query forget.jsonl"
-    )(attribute)
-    app.command(
-        "scope", epilog="Example: lethe scope --train train.jsonl --forget forget.jsonl --retain retain.jsonl"
-    )(scope)
+    app.command("attribute", epilog="Example: lethe attribute --model start --train train.jsonl --query forget.jsonl")(
+        attribute
+    )
+    app.command("scope", epilog="Example: lethe scope --train train.jsonl --forget forget.jsonl --retain retain.jsonl")(
+        scope
+    )
 
 
 def attribute(  # noqa: PLR0917 - one parameter per option
@@ -114,7 +127,7 @@ def scope(  # noqa: PLR0917 - one parameter per option
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Draw the scope of a forget set and run the data-quality gates on both sets; exit code 3 if a critical one fails."""
+    """Draw the scope of a forget set and run the data-quality gates on both sets: exit code 3 if one fails."""
     opened(home)
     form = prompt_format(prompt, chat=chat)
     settings = validated(

@@ -1,4 +1,4 @@
-"""``lethe unlearn``: one method alone, from a model folder to a model folder. Nothing is measured, signed or registered."""
+"""``lethe unlearn``: one method alone, from model folder to model folder. Measures, signs and registers nothing."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ from pipelines.config import LoraSettings, TrainingSettings, validated
 
 if TYPE_CHECKING:
     from pipelines.methods.base import AnyMethod, MethodParams
-    from pipelines.records import Candidate
+    from pipelines.records import Candidate, ModelRef
     from pipelines.training import Progress as At
     from pipelines.unlearning_job import UnlearningJob
 
@@ -66,11 +66,10 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     training = validated(TrainingSettings, loop, where="training")
     lora = validated(LoraSettings, {"r": lora_r, "alpha": 2 * lora_r}, where="--lora-r") if lora_r else None
     chosen, params = _method(method, parameters or [])
-    from pipelines.models import model_ref
     from pipelines.unlearning_job import UnlearningJob
 
     job = UnlearningJob(
-        model=model_ref(model),
+        model=_model_ref(model.absolute()),
         forget=required_rows(forget, name="forget"),
         retain=required_rows(retain, name="retain"),
         holdout=rows(holdout, name="holdout"),
@@ -88,6 +87,15 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     else:
         _print(candidate)
     return 0
+
+
+def _model_ref(folder: Path) -> "ModelRef":
+    from pipelines.audit.manifest import folder_digest
+    from pipelines.model_folder import check_model_folder
+    from pipelines.records import ModelRef
+
+    check_model_folder(folder)
+    return ModelRef(path=str(folder), digest=folder_digest(folder))
 
 
 def _method(name: str, pairs: list[str]) -> "tuple[AnyMethod, MethodParams]":

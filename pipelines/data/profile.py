@@ -36,12 +36,12 @@ class Reader:
     """How the model reads a row.
 
     Attributes:
-        tokenizer: of the model.
+        tokenizer: of the model; None where there is no model to ask, and words are counted instead.
         prompt_format: how a question is written for it.
         max_length: the model's context in tokens.
     """
 
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase | None
     prompt_format: PromptFormat
     max_length: int
 
@@ -49,6 +49,8 @@ class Reader:
         """Length of question and answer in tokens, special ones included; 0 for a blank answer."""
         if not row.answer.strip():
             return 0
+        if self.tokenizer is None:
+            return len(row.question.split()) + len(row.answer.split())
         form = self.prompt_format
         return len(encode(self.tokenizer, row.question, row.answer, prompt_format=form, max_length=sys.maxsize, row=0))
 
