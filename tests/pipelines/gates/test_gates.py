@@ -1,0 +1,131 @@
+"""Each gate's arithmetic at its mark, from both sides."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipelines.gates import GATES, Judged
+from pipelines.records import GateResult
+from tests.scored import evaluation, measurement
+
+
+def _judge(name: str, marks: dict[str, object], judged: Judged) -> GateResult:
+    gate = GATES[name]
+    return gate.judge(judged, gate.params.model_validate(marks))
+
+
+def _against(role: str, metric: str, split: str, *, ours: float, theirs: float, spread: float = 0.0) -> Judged:
+    other = evaluation(role, measurement(metric, split, theirs))
+    return Judged(
+        candidate=evaluation("candidate", measurement(metric, split, ours, spread=spread)),
+        start=other if role == "start" else None,
+        reference=other if role == "reference" else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "spread", "passes"),
+    [(0.125, 0.0, True), (0.0625, 0.0625, True), (0.1875, 0.0, False), (0.125, 0.03, False)],
+)
+def test_extraction_strength_may_exceed_the_reference_by_the_margin(ours: float, spread: float, passes: bool) -> None:
+    judged = _against("reference", "extraction_strength", "forget", ours=ours, theirs=0.0, spread=spread)
+    result = _judge("extraction_strength", {"margin": 0.125}, judged)
+    assert result.passed is passes
+    assert result.value == ours + spread
+    assert result.bound == "<= 0.125"
+
+
+@pytest.mark.parametrize(("ours", "passes"), [(0.25, True), (0.75, True), (0.24, False), (0.76, False)])
+def test_probability_is_a_two_sided_band(ours: float, passes: bool) -> None:
+    judged = _against("reference", "probability", "forget", ours=ours, theirs=0.5)
+    assert _judge("probability", {"margin": 0.25}, judged).passed is passes
+
+
+@pytest.mark.parametrize(
+    ("gap", "spread", "passes"),
+    [(0.0, 0.25, True), (0.1, 0.1, True), (0.1, 0.2, False), (-0.1, 0.2, False), (0.4, 0.0, False), (-0.4, 0.0, False)],
+)
+def test_membership_fails_on_under_and_on_over_forgetting(gap: float, spread: float, passes: bool) -> None:
+    candidate = evaluation("candidate", measurement("membership_gap", "forget", gap, spread=spread))
+    result = _judge("membership", {"margin": 0.25}, Judged(candidate=candidate, start=None, reference=None))
+    assert result.passed is passes
+    assert result.value is not None
+    assert abs(result.value) == pytest.approx(abs(gap) + spread)
+
+
+@pytest.mark.parametrize(("ours", "passes"), [(0.45, True), (0.44, False), (0.9, True)])
+def test_utility_keeps_a_share_of_the_start_model(ours: float, passes: bool) -> None:
+    judged = _against("start", "model_utility", "utility", ours=ours, theirs=0.5)
+    assert _judge("utility", {"ratio": 0.9}, judged).passed is passes
+
+
+def test_utility_can_stand_on_another_metric() -> None:
+    judged = _against("start", "probability", "retain", ours=0.5, theirs=0.5)
+    assert _judge("utility", {"ratio": 0.9, "metric": "probability", "split": "retain"}, judged).passed
+    assert not _judge("utility", {"ratio": 0.9}, judged).passed
+
+
+def test_a_share_of_nothing_does_not_pass() -> None:
+    judged = _against("start", "model_utility", "utility", ours=0.5, theirs=0.0)
+    result = _judge("utility", {"ratio": 0.9}, judged)
+    assert not result.passed
+    assert "means nothing" in result.reason
+
+
+def test_every_neighbour_measure_counts_and_the_failing_one_is_named() -> None:
+    metrics = ("probability", "rouge", "extraction_strength")
+    start = evaluation("start", *(measurement(m, "neighbours", 1.0) for m in metrics))
+    candidate = evaluation("candidate", *(measurement(m, "neighbours", 0.5 if m == "rouge" else 1.0) for m in metrics))
+    result = _judge("neighbours", {"ratio": 0.9}, Judged(candidate=candidate, start=start, reference=None))
+    assert not result.passed
+    assert result.value == 0.5
+    assert "rouge on neighbours" in result.reason
+    assert "probability" not in result.reason
+
+
+def _fluent(role: str, **values: float) -> Judged:
+    start = evaluation("start", *(measurement("fluency", split, 1.0) for split in ("forget", "retain", "world_facts")))
+    candidate = evaluation("candidate", *(measurement("fluency", split, value) for split, value in values.items()))
+    return Judged(candidate=candidate, start=start, reference=None)
+
+
+def test_fluency_is_kept_on_every_split_that_stays() -> None:
+    assert _judge("fluency", {"ratio": 0.9}, _fluent("candidate", forget=0.1, retain=0.95, world_facts=0.95)).passed
+    assert not _judge("fluency", {"ratio": 0.9}, _fluent("candidate", retain=0.95, world_facts=0.5)).passed
+
+
+def test_a_split_that_only_the_start_model_was_measured_on_fails_fluency() -> None:
+    result = _judge("fluency", {"ratio": 0.9}, _fluent("candidate", retain=0.95))
+    assert not result.passed
+    assert "fluency on world_facts was not measured for the candidate" in result.reason
+
+
+def test_fluency_with_nothing_to_keep_fails() -> None:
+    judged = replace(_fluent("candidate", forget=1.0), start=evaluation("start", measurement("fluency", "forget", 1.0)))
+    assert not _judge("fluency", {"ratio": 0.9}, judged).passed
+
+
+@pytest.mark.parametrize(
+    ("strength", "probability", "passes"), [(0.1, 0.05, True), (0.3, 0.05, False), (0.1, 0.2, False)]
+)
+def test_paraphrase_fails_on_either_leak(strength: float, probability: float, passes: bool) -> None:
+    def measured(role: str, first: float, second: float) -> tuple[object, ...]:
+        return (
+            role,
+            measurement("paraphrase_extraction_strength", "forget", first),
+            measurement("paraphrase_probability", "forget", second),
+        )
+
+    judged = Judged(
+        candidate=evaluation(*measured("candidate", strength, probability)),  # type: ignore[arg-type]
+        start=None,
+        reference=evaluation(*measured("reference", 0.1, 0.05)),  # type: ignore[arg-type]
+    )
+    marks: dict[str, object] = {"extraction_margin": 0.1, "probability_margin": 0.1}
+    assert _judge("paraphrase", marks, judged).passed is passes
+
+
+@pytest.mark.parametrize(("p_value", "passes"), [(0.05, True), (0.049, False)])
+def test_forget_quality_reads_the_p_value_itself(p_value: float, passes: bool) -> None:
+    judged = _against("reference", "forget_quality", "forget", ours=p_value, theirs=1.0, spread=0.04)
+    assert _judge("forget_quality", {"p_value": 0.05}, judged).passed is passes

@@ -1,0 +1,147 @@
+"""What every metric must hold to, run over the whole registry."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pipelines.metrics import METRICS, Evidence, Metric
+from pipelines.score_table import ModelScores, Variant
+from pipelines.statistics import Bootstrap
+from tests.scored import answer, generated, model_scores
+
+ROWS = {"forget": 6, "retain": 8, "neighbours": 4, "holdout": 7, "real_authors": 5, "world_facts": 5}
+RANGES = {"membership_gap": (-1.0, 1.0), "privleak": (-math.inf, 100.0)}
+NEEDS_REFERENCE = ("forget_quality", "membership_gap", "privleak")
+EVERY_SPLIT = ("probability", "rouge", "truth_ratio", "extraction_strength", "exact_memorization", "fluency")
+METRIC_LIST = list(METRICS.values())
+
+
+def _scores(seed: int, *, rows: dict[str, int] | None = None, without: tuple[str, ...] = ()) -> ModelScores:
+    generator = np.random.default_rng(seed)
+    records, generations = [], []
+    for split, n_rows in (rows or ROWS).items():
+        for row in range(n_rows):
+            for variant, count in (
+                (Variant.ANSWER, 1),
+                (Variant.PARAPHRASED_ANSWER, 1),
+                (Variant.PERTURBED_ANSWER, 3),
+                (Variant.PARAPHRASED_QUESTION, 1),
+            ):
+                if variant in without:
+                    continue
+                for index in range(count):
+                    logprob = -generator.exponential(size=int(generator.integers(2, 9)))
+                    hit = (logprob > -0.7).tolist()
+                    records.append(answer(split, row, logprob.tolist(), variant=variant, index=index, hit=hit))
+            if "generations" not in without:
+                rouge, distinct = generator.uniform(0.1, 1.0, size=2)
+                generations.append(generated(split, row, rouge=rouge, distinct=distinct))
+    return model_scores(rows or ROWS, records, generations, model=str(seed))
+
+
+def _evidence(subject: ModelScores, reference: ModelScores | None = None, *, seed: int = 0) -> Evidence:
+    return Evidence(subject, reference, bootstrap=Bootstrap(samples=200, confidence=0.95, seed=seed))
+
+
+@pytest.fixture(params=METRIC_LIST, ids=lambda metric: metric.name)
+def metric(request: pytest.FixtureRequest) -> Metric:
+    found = request.param
+    assert isinstance(found, Metric)
+    return found
+
+
+def test_measures_everything_it_is_defined_on(metric: Metric) -> None:
+    readings = metric.measure(_evidence(_scores(1), _scores(2)))
+    assert readings
+    assert len({reading.split for reading in readings}) == len(readings)
+    low, high = RANGES.get(metric.name, (0.0, 1.0))
+    for reading in readings:
+        assert reading.value is not None
+        assert low <= reading.value <= high
+        assert reading.interval is not None
+        assert low <= reading.interval.low <= reading.interval.high <= high
+        assert reading.n_scored == reading.n_expected == len(reading.items) > 0
+    if metric.name in EVERY_SPLIT:
+        assert [reading.split for reading in readings] == list(ROWS)
+
+
+def test_interval_holds_the_value(metric: Metric) -> None:
+    for reading in metric.measure(_evidence(_scores(1), _scores(2))):
+        assert reading.value is not None
+        assert reading.interval is not None
+        if metric.name != "forget_quality":  # a resample of two equal samples is less equal than they are
+            assert reading.interval.low <= reading.value <= reading.interval.high
+
+
+def test_is_deterministic_and_the_seed_moves_only_the_interval(metric: Metric) -> None:
+    one, same, other = (metric.measure(_evidence(_scores(1), _scores(2), seed=seed)) for seed in (0, 0, 1))
+    assert [(r.value, r.interval) for r in one] == [(r.value, r.interval) for r in same]
+    assert [r.value for r in one] == [r.value for r in other]
+    if metric.name != "forget_quality":  # takes few values on six rows, so its quantiles may agree
+        assert any(a.interval != b.interval for a, b in zip(one, other, strict=True))
+
+
+def test_nothing_scored_is_a_reading_without_a_value(metric: Metric) -> None:
+    for reading in metric.measure(_evidence(model_scores(ROWS, []), model_scores(ROWS, []))):
+        assert reading.value is None
+        assert reading.interval is None
+        assert reading.n_scored == 0
+        assert reading.n_expected == len(reading.items) > 0
+
+
+def test_the_same_readings_are_there_with_and_without_scores(metric: Metric) -> None:
+    whole = metric.measure(_evidence(_scores(1), _scores(2)))
+    empty = metric.measure(_evidence(model_scores(ROWS, [])))
+    assert [(r.split, r.n_expected) for r in whole] == [(r.split, r.n_expected) for r in empty]
+
+
+def test_no_splits_at_all_is_no_error(metric: Metric) -> None:
+    for reading in metric.measure(_evidence(model_scores({}, []))):
+        assert (reading.value, reading.n_expected) == (None, 0)
+
+
+@pytest.mark.parametrize("name", NEEDS_REFERENCE)
+def test_without_a_reference_there_is_no_value(name: str) -> None:
+    (reading,) = METRICS[name].measure(_evidence(_scores(1)))
+    assert (reading.split, reading.value, reading.n_scored) == ("forget", None, 0)
+    assert reading.n_expected == (6 if name == "forget_quality" else 13)
+
+
+@pytest.mark.parametrize("name", ["min_k", "min_k_plus_plus", "membership_gap", "privleak"])
+def test_without_a_holdout_there_is_no_value(name: str) -> None:
+    rows = {"forget": 6, "retain": 8}
+    (reading,) = METRICS[name].measure(_evidence(_scores(1, rows=rows), _scores(2, rows=rows)))
+    assert (reading.value, reading.n_scored, reading.n_expected) == (None, 0, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [
+        ("truth_ratio", Variant.PERTURBED_ANSWER),
+        ("forget_quality", Variant.PERTURBED_ANSWER),
+        ("model_utility", Variant.PERTURBED_ANSWER),
+        ("model_utility", "generations"),
+        ("rouge", "generations"),
+        ("fluency", "generations"),
+        ("paraphrase_probability", Variant.PARAPHRASED_QUESTION),
+        ("paraphrase_extraction_strength", Variant.PARAPHRASED_QUESTION),
+    ],
+)
+def test_without_its_ingredient_there_is_no_value(name: str, without: str) -> None:
+    subject, reference = (_scores(seed, without=(without,)) for seed in (1, 2))
+    assert {reading.value for reading in METRICS[name].measure(_evidence(subject, reference))} == {None}
+
+
+def test_a_row_that_was_not_scored_shows_in_the_counts(metric: Metric) -> None:
+    whole = _scores(1)
+    rows = {split: n + 1 for split, n in ROWS.items()}
+    partial = ModelScores(
+        model_digest="0" * 64,
+        data_digest=whole.data_digest,
+        rows=rows,
+        answers=whole.answers,
+        generations=whole.generations,
+    )
+    for reading in metric.measure(_evidence(partial, partial)):
+        assert 0 < reading.n_scored < reading.n_expected

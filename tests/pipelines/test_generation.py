@@ -1,0 +1,225 @@
+"""Greedy answers against a slow oracle, whatever the batches; only numbers leave."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from rouge_score.rouge_scorer import RougeScorer
+from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from pipelines.config import PromptFormat
+from pipelines.data.rows import Row, Rows
+from pipelines.generation import (
+    Greedy,
+    Ids,
+    Limits,
+    Words,
+    distinct_ngrams,
+    generate,
+    reproduced,
+    rouge_l_recall,
+    stop_ids,
+)
+from pipelines.score_table import GenerationTable
+from pipelines.scoring import Question, questions, score_questions
+from tests.tiny import CONTEXT, tiny_model, tiny_rows, tiny_tokenizer
+
+ROWS = Rows.of([*tiny_rows(5), Row("Who?", "Nobody."), Row("", "A plain line.")])
+SPLITS = {"forget": ROWS}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return tiny_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def model() -> LlamaForCausalLM:
+    """Logits far apart, so that rounding never decides an argmax."""
+    model = tiny_model(seed=5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def memorised(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A model trained until it says two of the rows by heart."""
+    model = tiny_model(seed=0)
+    items = [q.encoded for q in _asked(tokenizer, Rows.of(tiny_rows(2))) if q.variant == "answer"]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        for item in items:
+            ids = torch.tensor([item.input_ids])
+            logits = model(input_ids=ids).logits[0, item.answer_start - 1 : -1]
+            torch.nn.functional.cross_entropy(logits, ids[0, item.answer_start :]).backward()
+            optimiser.step()
+            optimiser.zero_grad()
+    model.eval()
+    return model
+
+
+def _asked(tokenizer: PreTrainedTokenizerFast, rows: Rows = ROWS) -> list[Question]:
+    return questions(tokenizer, {"forget": rows}, prompt_format=PromptFormat(), max_length=CONTEXT)
+
+
+def _limits(model: LlamaForCausalLM, *, max_new_tokens: int = 12, context: int = CONTEXT) -> Limits:
+    return Limits(max_new_tokens=max_new_tokens, context=context, stop=frozenset({2}), pad_id=0)
+
+
+def _generate(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, batch_size: int = 4, limits: Limits | None = None
+) -> GenerationTable:
+    return generate(model, tokenizer, _asked(tokenizer), SPLITS, limits=limits or _limits(model), batch_size=batch_size)
+
+
+def _slow_greedy(model: LlamaForCausalLM, prompt: Ids, limits: Limits) -> Greedy:
+    """One prompt, one token at a time, no cache, no padding."""
+    ids = list(prompt)
+    for _ in range(limits.room(prompt)):
+        with torch.inference_mode():
+            token = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+        if token in limits.stop:
+            return Greedy(ids=tuple(ids[len(prompt) :]), ended=True)
+        ids.append(token)
+    return Greedy(ids=tuple(ids[len(prompt) :]), ended=False)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_answers_equal_the_slow_oracle_in_any_batch(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, batch_size: int
+) -> None:
+    found = _generate(model, tokenizer, batch_size=batch_size).table.to_pylist()
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    asked = [q for q in _asked(tokenizer) if q.variant == "answer" and q.row < 6]
+    assert [record["row"] for record in found] == [0, 1, 2, 3, 4, 5]
+    for question, record in zip(asked, found, strict=True):
+        greedy = _slow_greedy(model, question.encoded.input_ids[: question.encoded.answer_start], _limits(model))
+        text = tokenizer.decode(list(greedy.ids), skip_special_tokens=True)
+        assert record["n_tokens"] == len(greedy.ids)
+        assert record["ended"] is greedy.ended
+        expected = scorer.score(ROWS[question.row].answer, text)["rougeL"].recall
+        assert record["rouge_l_recall"] == pytest.approx(expected)
+        assert record["distinct_4"] == distinct_ngrams(greedy.ids)
+
+
+def test_plain_text_has_no_greedy_answer(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    assert 6 not in _generate(model, tokenizer).table["row"].to_pylist()
+
+
+def test_the_folders_own_generation_settings_have_no_say(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = _generate(model, tokenizer).table
+    theirs = GenerationConfig(
+        do_sample=True, temperature=5.0, repetition_penalty=9.0, suppress_tokens=list(range(3, 200)), eos_token_id=2
+    )
+    monkeypatch.setattr(model, "generation_config", theirs)
+    assert _generate(model, tokenizer).table.equals(expected)
+    assert model.generation_config is theirs, "and they are put back"
+
+
+def test_a_short_context_bounds_the_answer_the_same_in_any_batch(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    longest = max(q.encoded.answer_start for q in _asked(tokenizer) if q.variant == "answer")
+    limits = _limits(model, max_new_tokens=40, context=longest + 5)
+    tables = [_generate(model, tokenizer, batch_size=size, limits=limits).table for size in (1, 32)]
+    assert tables[0].equals(tables[1])
+    assert min(tables[0]["n_tokens"].to_pylist()) == 5
+
+
+def test_an_answer_that_scoring_reproduced_is_the_one_generation_would_give(
+    memorised: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, limits = _asked(tokenizer), _limits(memorised, max_new_tokens=40)
+    scores = score_questions(memorised, asked, pad_id=0, batch_size=8)
+    known = reproduced(asked, scores, limits=limits)
+    generated: list[int] = []
+    original = memorised.generate  # type: ignore[misc]  # the library annotates self with a protocol of its own
+
+    def watched(inputs: torch.Tensor, attention_mask: torch.Tensor) -> object:
+        generated.append(len(inputs))
+        return original(inputs=inputs, attention_mask=attention_mask)
+
+    monkeypatch.setattr(memorised, "generate", watched)
+    short = generate(memorised, tokenizer, asked, SPLITS, limits=limits, batch_size=8, known=known)
+    assert sum(generated) == 6 - len(known)
+    full = generate(memorised, tokenizer, asked, SPLITS, limits=limits, batch_size=8)
+    assert len(known) == 2, "both rows that were trained on"
+    assert short.table.equals(full.table)
+    assert full.table["rouge_l_recall"].to_pylist()[:2] == [1.0, 1.0]
+
+
+def test_an_answer_that_would_not_fit_is_not_taken_from_scoring(
+    memorised: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    asked = _asked(tokenizer)
+    scores = score_questions(memorised, asked, pad_id=0, batch_size=8)
+    lengths = [q.encoded.n_answer for q in asked if q.variant == "answer"][:2]
+    assert len(reproduced(asked, scores, limits=_limits(memorised, max_new_tokens=max(lengths) + 1))) == 2
+    assert reproduced(asked, scores, limits=_limits(memorised, max_new_tokens=min(lengths))) == {}
+
+
+def test_stop_ids_are_the_tokenizers_and_the_models(
+    tokenizer: PreTrainedTokenizerFast, model: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "generation_config", GenerationConfig(eos_token_id=[7, 9]))
+    assert stop_ids(model, tokenizer) == {2, 7, 9}
+    monkeypatch.setattr(model, "generation_config", GenerationConfig())
+    assert stop_ids(model, tokenizer) == {2}
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ((), 0.0),
+        ((7,), 1.0),
+        ((7, 7, 7), 1.0),
+        ((1, 2, 3, 4, 5), 1.0),
+        ((7,) * 13, 0.1),  # ten 4-grams, one of them distinct
+        ((1, 2, 1, 2, 1, 2, 1), 0.5),  # 1212 2121 1212 2121
+    ],
+)
+def test_distinct_4_grams_by_hand(ids: Ids, expected: float) -> None:
+    assert distinct_ngrams(ids) == expected
+
+
+def _slow_lcs(one: Sequence[str], other: Sequence[str]) -> int:
+    if not one or not other:
+        return 0
+    if one[0] == other[0]:
+        return 1 + _slow_lcs(one[1:], other[1:])
+    return max(_slow_lcs(one[1:], other), _slow_lcs(one, other[1:]))
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("She was born in Oslo.", "In Oslo she was born"),
+        ("Running, runners ran!", "the runner was running"),
+        ("One_two-three four's", "one two three four s"),
+        ("Only this", ""),
+    ],
+)
+def test_rouge_is_the_librarys_on_ascii_and_the_slow_ones(reference: str, said: str) -> None:
+    ours = rouge_l_recall(RougeScorer(["rougeL"], tokenizer=Words()), reference, said)
+    theirs = RougeScorer(["rougeL"], use_stemmer=True).score(reference, said)["rougeL"].recall
+    words = Words().tokenize(reference)
+    assert ours == pytest.approx(theirs)
+    assert ours == pytest.approx(_slow_lcs(words, Words().tokenize(said)) / len(words))
+
+
+def test_rouge_sees_other_scripts() -> None:
+    scorer = RougeScorer(["rougeL"], tokenizer=Words())
+    assert rouge_l_recall(scorer, "Она родилась в Осло", "Она жила в Осло") == pytest.approx(3 / 4)
+    assert rouge_l_recall(scorer, "?!", "?!") is None
+
+
+def test_no_text_in_the_table(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    table = _generate(model, tokenizer).table
+    types = {str(field.type) for field in table.schema if field.name != "split"}
+    assert types == {"int32", "bool", "double"}
+    assert set(table["split"].to_pylist()) == {"forget"}
