@@ -8,14 +8,14 @@ from pipelines.records import Record
 
 
 class Effect(Record):
-    """A mean over checked rows with its bootstrap interval, and how often it was above zero.
+    """A mean over checked rows with its bootstrap interval and a test.
 
     Attributes:
         mean: of the differences, in nats per answer token.
         low: lower end of the two-sided 95 % percentile bootstrap interval.
         high: upper end.
-        p_value: one-sided sign test against "above zero as often as below".
-        n: differences.
+        p_value: one-sided; sign test of paired differences, Mann-Whitney of two samples.
+        n: checked rows.
     """
 
     mean: float
@@ -26,8 +26,8 @@ class Effect(Record):
 
     @property
     def above_zero(self) -> bool:
-        """Whether both the interval and the sign test say so."""
-        return self.low > 0 and self.p_value <= 0.05
+        """Whether the interval says so, and the test at 1 %."""
+        return self.low > 0 and self.p_value <= 0.01
 
 
 class Validity(Record):
