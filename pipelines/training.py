@@ -71,9 +71,8 @@ class UnlearningTrainer(Trainer):
     ) -> None:
         super().__init__(model=model, args=_arguments(loop, folder), callbacks=[_Hooks(self)])
         self.remove_callback(PrinterCallback)
-        self.model_accepts_loss_kwargs = (
-            False  # the loss is a mean per batch: accumulated batches are averaged, not counted
-        )
+        # The loss is a mean per batch: accumulated batches are averaged, their tokens not counted.
+        self.model_accepts_loss_kwargs = False
         self.checkpoints = Checkpoints(folder)
         self.loop_state = LoopState(levels=_first_levels(data, loop))
         self.epoch_data = EpochBatches(data, loop)
@@ -223,6 +222,8 @@ def _arguments(loop: Loop, folder: Path) -> TrainingArguments:
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         activation_checkpointing=settings.gradient_checkpointing,
+        # The reentrant kind needs inputs with gradients, which frozen embeddings in front of adapters do not give.
+        activation_checkpointing_kwargs={"use_reentrant": False},
         seed=loop.seed,
         optim="adamw_torch_fused",
         bf16=loop.device.type == "cuda",
@@ -266,9 +267,6 @@ def run_loop(
     latest = Checkpoints(folder).latest()
     if latest is not None and load_state(latest).stop_reason is not None:
         return load_state(latest)
-    if loop.settings.gradient_checkpointing:
-        # Without it no gradient reaches adapters behind frozen embeddings.
-        cast(Any, model).enable_input_require_grads()
     trainer = UnlearningTrainer(model, data=data, loop=loop, folder=folder, progress=progress)
     trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     model.eval()

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from pipelines import training, unlearning
 from pipelines.audit.manifest import folder_digest
-from pipelines.checkpoints import Checkpoints, load_trained, save_trained
+from pipelines.checkpoints import Checkpoints, load_state, load_trained, save_state, save_trained
 from pipelines.config import LoraSettings, TrainingSettings
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput, TrainingDiverged
@@ -128,6 +129,17 @@ class TestStopRule:
         loaded = load_model(tmp_path / "out", device=CPU)
         scores_N, holdout_M = self._score(job, loaded.ref.path), load_file(tmp_path / REFERENCE)["holdout_score"]
         assert bool((scores_N >= matched_levels(scores_N, holdout_M) - 1e-4).all())
+
+    def test_a_resumed_run_uses_the_levels_of_its_checkpoint(self, model: ModelRef, tmp_path: Path) -> None:
+        """Levels of 0 are reached by every row: put into the checkpoint, they leave no row to push in the next."""
+        job, seen = tiny_job(model, training=HOLDOUT_STOP), list[Progress]()
+        with pytest.raises(Killed):
+            _run(job, tmp_path / "out", kill_at=4)
+        latest = Checkpoints(tmp_path / "out.work").latest()
+        assert latest is not None
+        save_state(latest, load_state(latest).model_copy(update={"levels": (0.0,) * len(FORGET)}))
+        unlearn(job, tmp_path / "out", progress=seen.append)
+        assert [(p.step, p.metrics["active"]) for p in seen[:3]] == [(4, 0.0), (5, 0.0), (6, 0.0)]
 
     def test_the_limit_of_epochs_holds(self, model: ModelRef, tmp_path: Path) -> None:
         slow = HOLDOUT_STOP.model_copy(update={"epochs": 2, "learning_rate": 1e-6})
@@ -341,14 +353,26 @@ class TestLora:
 
 @pytest.mark.parametrize("lora", [None, LoraSettings(r=4)], ids=["full", "lora"])
 def test_gradient_checkpointing_trains_the_same_weights(
-    model: ModelRef, tmp_path: Path, lora: LoraSettings | None
+    model: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: LoraSettings | None
 ) -> None:
-    settings = TrainingSettings(epochs=2, batch_size=2, learning_rate=1e-3)
-    plain = unlearn(tiny_job(model, lora=lora, training=settings), tmp_path / "plain")
-    thrifty = settings.model_copy(update={"gradient_checkpointing": True})
-    saved = unlearn(tiny_job(model, lora=lora, training=thrifty), tmp_path / "saved")
-    for name, tensor in _weights(plain.model.path).items():
-        torch.testing.assert_close(_weights(saved.model.path)[name], tensor, atol=1e-5, rtol=1e-4)
+    """It really recomputes: every layer runs forward twice per step instead of once."""
+    calls: list[str] = []
+    forward: Callable[[LlamaMLP, torch.Tensor], torch.Tensor] = LlamaMLP.forward
+
+    def counted(mlp: LlamaMLP, x: torch.Tensor) -> torch.Tensor:
+        if mlp.training:
+            calls.append(run)
+        return forward(mlp, x)
+
+    monkeypatch.setattr(LlamaMLP, "forward", counted)
+    weights = {}
+    for run, thrifty in (("plain", False), ("thrifty", True)):
+        settings = TrainingSettings(epochs=2, batch_size=2, learning_rate=1e-3, gradient_checkpointing=thrifty)
+        candidate = unlearn(tiny_job(model, lora=lora, training=settings), tmp_path / run)
+        weights[run] = _weights(candidate.model.path)
+    assert calls.count("thrifty") == 2 * calls.count("plain") == 24
+    for name, tensor in weights["plain"].items():
+        torch.testing.assert_close(weights["thrifty"][name], tensor, atol=1e-5, rtol=1e-4)
 
 
 def test_accumulated_batches_are_one_larger_batch(model: ModelRef, tmp_path: Path) -> None:
