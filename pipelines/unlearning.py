@@ -164,7 +164,8 @@ def unlearn(job: UnlearningJob, out: Path, *, progress: Callable[[Progress], Non
     if work.exists() and not ((work / _JOB).is_file() and (work / _JOB).read_bytes() == identity):
         shutil.rmtree(work)
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (work / _JOB).write_bytes(identity)
+    with full_disk_refused(work / _JOB):
+        (work / _JOB).write_bytes(identity)
     reference_statistics(job, work)
     train(job, work, reference=work, progress=progress)
     candidate = export(job, out, trained=work)
