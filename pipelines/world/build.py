@@ -7,7 +7,8 @@ beside the files: it tells damage, not forgery.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -194,7 +195,19 @@ def _train(
     site: _Site,
 ) -> None:
     items = encode_rows(rows, tokenizer=tokenizer, max_length=site.spec.model.context, prompt_format=site.prompt_format)
-    fine_tune(model, items, settings=settings, progress=site.progress)
+    with _one_thread():
+        fine_tune(model, items, settings=settings, progress=site.progress)
     with quietly():
         model.save_pretrained(part / MODEL)
         tokenizer.save_pretrained(part / MODEL)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Threads cost more than they bring at this size, and the weights must not depend on the number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
