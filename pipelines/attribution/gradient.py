@@ -146,7 +146,7 @@ def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
     The output layer is left out because it is often the embedding itself, and says mostly which words occur, which the
     lexical leg knows.
     """
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    head = model.get_output_embeddings()
     return {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D) and m is not head}
 
 
@@ -190,7 +190,7 @@ def _captured(model: PreTrainedModel, sketch: Sketch) -> Iterator[None]:
     was_training = model.training
     hooks = [layer.register_forward_hook(sketch.hook(name)) for name, layer in sketch.layers.items()]
     hooks.append(model.get_input_embeddings().register_forward_hook(lambda _m, _i, output: output.requires_grad_()))
-    model.eval()  # type: ignore[no-untyped-call]
+    model.eval()
     try:
         with torch.enable_grad():
             yield

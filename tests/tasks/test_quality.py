@@ -152,7 +152,7 @@ def _frame() -> pd.DataFrame:
     return profile(Rows.of(FORGET), other=Rows.of(RETAIN), neighbours=[1], reader=READER, near_duplicate=0.8, salt=SALT)
 
 
-BROKEN_COLUMNS: dict[str, list[str | int | bool]] = {
+BROKEN_COLUMNS: dict[str, list[str] | list[int] | list[bool]] = {
     "row": ["same"] * 5,
     "question_chars": [-1] * 5,
     "answer_chars": [-1] * 5,
@@ -177,7 +177,8 @@ def test_every_column_has_a_gate_that_fails_on_wrong_values_and_on_nulls(column:
     }
     assert all(outcome.success for outcome in run_checkpoint("forget", _frame(), list(rules.values())))
     for values in (BROKEN_COLUMNS[column], [None] * 5):
-        broken = _frame().assign(**{column: values})
+        broken = _frame().drop(columns=column)
+        broken.insert(COLUMNS.index(column), column, pd.Series(values))
         failed = {
             outcome.column for outcome in run_checkpoint("forget", broken, list(rules.values())) if not outcome.success
         }

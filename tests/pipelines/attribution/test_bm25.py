@@ -31,8 +31,8 @@ def _oracle(train: Rows, query: Row) -> list[float]:
 def _random_rows(count: int, seed: int) -> Rows:
     draw = random.Random(seed)
     vocabulary = [f"w{i}" for i in range(25)]
-    pick = lambda: " ".join(draw.choices(vocabulary, k=draw.randint(1, 12)))  # noqa: E731
-    return Rows.of(Row(question=pick(), answer=pick()) for _ in range(count))
+    texts = [" ".join(draw.choices(vocabulary, k=draw.randint(1, 12))) for _ in range(2 * count)]
+    return Rows.of(Row(question=a, answer=b) for a, b in zip(texts[::2], texts[1::2], strict=True))
 
 
 def test_scores_are_the_formula() -> None:

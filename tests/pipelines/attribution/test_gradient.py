@@ -1,5 +1,7 @@
 """The hooked, batched gradients against autograd, one row at a time."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -45,11 +47,13 @@ def _oracle(subject: Subject) -> Scores:
 
 def _gpt2() -> GPT2LMHeadModel:
     torch.manual_seed(0)
-    return GPT2LMHeadModel(GPT2Config(vocab_size=259, n_embd=32, n_layer=2, n_head=2, n_positions=256)).eval()
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=259, n_embd=32, n_layer=2, n_head=2, n_positions=256))
+    model.eval()
+    return model
 
 
 @pytest.mark.parametrize("model", [tiny_model, _gpt2])
-def test_unprojected_scores_are_the_cosines_of_exact_gradients(model: type[PreTrainedModel]) -> None:
+def test_unprojected_scores_are_the_cosines_of_exact_gradients(model: Callable[[], PreTrainedModel]) -> None:
     subject = _subject(model())
     scores = gradient_scores(TRAIN, QUERIES, subject=subject, seed=0, projection=None, damping=None)
     np.testing.assert_allclose(scores, _oracle(subject), atol=2e-5)
@@ -121,5 +125,5 @@ def test_a_row_that_does_not_fit_is_named_by_set_and_position(rows: str, name: s
     long = Rows.of([TRAIN[5], Row(question="", answer="Zanzibar " * 30)])
     given = {"train": Rows.of([TRAIN[5]]), "queries": Rows.of([TRAIN[5]])} | {rows: long}
     with pytest.raises(BadInput, match=f"^{name}: row 1: 27[0-9] tokens") as caught:
-        gradient_scores(**given, subject=_subject(context=64), seed=0)
+        gradient_scores(given["train"], given["queries"], subject=_subject(context=64), seed=0)
     assert "Zanzibar" not in str(caught.value)
