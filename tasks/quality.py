@@ -19,7 +19,7 @@ from pipelines.data.rows import Rows
 from pipelines.errors import BadInput, LetheError, Refused
 from pipelines.records import Record
 from pipelines.scope.build import Scope
-from pipelines.scope.selection import refuse_copies
+from pipelines.scope.selection import refuse_copies, refuse_overlap
 from tasks.artifacts import show_table
 from tasks.intake import taken_in
 from tasks.progress import Progress
@@ -139,13 +139,7 @@ def refuse_bad_sets(forget: Rows, retain: Rows, *, reader: Reader) -> None:
     refuse_copies(forget, name="forget")
     if not len(retain):
         raise BadInput("retain: there are no rows; at least one is needed")
-    kept = {digest: i for i, digest in enumerate(retain.digests)}
-    both = [(i, kept[digest]) for i, digest in enumerate(forget.digests) if digest in kept]
-    if both:
-        i, j = both[0]
-        raise BadInput(
-            f"forget and retain overlap in {len(both)} rows: forget row {i} is retain row {j}; keep it in one"
-        )
+    refuse_overlap(forget, retain)
     for name, rows in (("forget", forget), ("retain", retain)):
         lengths = [reader.tokens(row) for row in rows]
         long = [i for i, length in enumerate(lengths) if length > reader.max_length]

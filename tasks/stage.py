@@ -6,6 +6,7 @@ request's vault and replaced by one that names only its type and that file. The 
 ``except`` block, or it would carry the original along.
 """
 
+import errno
 import logging
 import traceback
 from collections.abc import Callable
@@ -21,13 +22,16 @@ from prefect.tasks import exponential_backoff
 
 from pipelines.audit.canonical import sha256_bytes
 from pipelines.audit.encoding import write_atomic
-from pipelines.errors import LetheError, Unavailable
+from pipelines.errors import BadInput, LetheError, Unavailable
 from tasks.workspace import RunContext
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 logger = logging.getLogger("lethe")
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says when nothing more can be written."""
 
 
 class StageFailed(LetheError):
@@ -58,6 +62,8 @@ def stage(
                 return function(run, *args, **kwargs)
             except (LetheError, ConnectionError, TimeoutError) as error:
                 failure = _bare(error)
+            except OSError as error:
+                failure = _full(name) if error.errno in FULL else _hidden(run, name, error)
             except Exception as error:
                 failure = _hidden(run, name, error)
             raise failure
@@ -81,6 +87,10 @@ def _bare(error: LetheError | ConnectionError | TimeoutError) -> LetheError:
     if isinstance(error, LetheError):
         return type(error)(str(error))
     return Unavailable(f"a service did not answer ({type(error).__name__}); run again to resume")
+
+
+def _full(name: str) -> BadInput:
+    return BadInput(f"stage {name}: no space left on the device; free some, run again to resume")
 
 
 def _hidden(run: RunContext, name: str, error: Exception) -> StageFailed:

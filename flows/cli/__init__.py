@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 bad input, 3 refused by a gate or the policy, 4 verificati
 heavy is imported until a verb needs it, so ``--help`` and ``verify`` answer at once.
 """
 
+import errno
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -50,14 +51,21 @@ def run(arguments: list[str]) -> int:
         return _say(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
         return _say("stopped; run the same command again to resume", INTERRUPTED)
-    except Exception as error:  # the last line of defence: details may quote a row, so they go where text may be
-        return _say(_ours(error), 1)
+    except Exception as error:
+        return _unexpected(error)
     return code if isinstance(code, int) else 0
 
 
 def _say(message: str, code: int) -> int:
     click.echo(f"lethe: {' '.join(message.split())}", err=True)
     return code
+
+
+def _unexpected(error: Exception) -> int:
+    """The last line of defence: details may quote a row, so they go where text may be."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _say("no space left on the device; free some, run again", 2)
+    return _say(_ours(error), 1)
 
 
 def _ours(error: Exception) -> str:

@@ -66,12 +66,16 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     training = validated(TrainingSettings, loop, where="training")
     lora = validated(LoraSettings, {"r": lora_r, "alpha": 2 * lora_r}, where="--lora-r") if lora_r else None
     chosen, params = _method(method, parameters or [])
+    from pipelines.scope.selection import refuse_copies, refuse_overlap
     from pipelines.unlearning_job import UnlearningJob
 
+    gone, kept = required_rows(forget, name="forget"), required_rows(retain, name="retain")
+    refuse_copies(gone, name="forget")
+    refuse_overlap(gone, kept)
     job = UnlearningJob(
         model=_model_ref(model.absolute()),
-        forget=required_rows(forget, name="forget"),
-        retain=required_rows(retain, name="retain"),
+        forget=gone,
+        retain=kept,
         holdout=rows(holdout, name="holdout"),
         method=chosen,
         params=params,

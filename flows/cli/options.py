@@ -1,12 +1,14 @@
 """What several verbs share: options, the JSON document on stdout, the folder everything is written to."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 
 from flows.console import table
 from flows.environment import prepare
@@ -17,12 +19,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 HomeFolder = Annotated[
     Path | None, typer.Option("--home", help="Folder for everything Lethe writes; default $LETHE_HOME or ./.lethe.")
 ]
+WIDEST = 1000
+"""Columns of a table in a pipe or a file."""
+
 DATA_HELP = "JSONL, JSON, Parquet or CSV file, save_to_disk folder, or hub name[:config[:split]]"
 
 
 def opened(home: Path | None) -> Home:
     """The home folder, with this process's environment prepared for it."""
     found = Home.at(home)
+    # The command says an error itself, in one line; Prefect would print it with its traceback, once per level.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     prepare(found)
     return found
 
@@ -34,8 +41,10 @@ def print_json(document: object) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout, as wide as the terminal; wide enough for its content where there is none."""
-    console = Console()
-    Console(width=console.width if console.is_terminal else max(console.width, 110)).print(table(title, columns, rows))
+    console, made = Console(), table(title, columns, rows)
+    if not console.is_terminal:
+        console.width = max(console.width, Measurement.get(console, console.options.update(width=WIDEST), made).maximum)
+    console.print(made)
 
 
 def settings(pairs: Sequence[str]) -> dict[str, bool | int | float | str]:

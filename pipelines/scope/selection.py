@@ -91,6 +91,21 @@ def refuse_copies(rows: Rows, *, name: str) -> None:
         )
 
 
+def refuse_overlap(forget: Rows, retain: Rows) -> None:
+    """Refuse sets that share a row.
+
+    Raises:
+        BadInput: naming the first such row's position in each.
+    """
+    kept = {digest: i for i, digest in enumerate(retain.digests)}
+    both = [(i, kept[digest]) for i, digest in enumerate(forget.digests) if digest in kept]
+    if both:
+        i, j = both[0]
+        raise BadInput(
+            f"forget and retain overlap in {len(both)} rows: forget row {i} is retain row {j}; keep it in one"
+        )
+
+
 def _places(rows: Rows) -> Mapping[str, Sequence[int]]:
     places: dict[str, list[int]] = defaultdict(list)
     for i, digest in enumerate(rows.digests):
