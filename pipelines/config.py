@@ -18,7 +18,7 @@ from pipelines.errors import BadInput
 from pipelines.records import Record, RequestFile
 
 if TYPE_CHECKING:
-    from pipelines.methods.base import MethodParams
+    from pipelines.methods import MethodParams
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Scalar = bool | int | float | str
