@@ -21,6 +21,8 @@ DEFAULTS = {
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "lethe",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -39,4 +41,6 @@ def prepare(home: Home) -> None:
         os.environ.setdefault(name, value)
     os.environ["LETHE_HOME"] = str(home.root)
     if "PREFECT_HOME" not in os.environ:
-        os.environ["PREFECT_HOME"] = str(home.room("prefect"))  # made here: Prefect makes only the last folder of a path
+        os.environ["PREFECT_HOME"] = str(
+            home.room("prefect")
+        )  # made here: Prefect makes only the last folder of a path

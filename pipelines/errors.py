@@ -1,7 +1,7 @@
 """Errors that a user can act on, each with the exit code the command line ends with.
 
-A message is one line: what was wrong, where, the value, and what is allowed. It never quotes a row of a forget set: a row is named by
-its index and digest. Anything raised that is not one of these is our own fault (exit code 1).
+A message is one line: what was wrong, where, the value, and what is allowed. It never quotes a row of a forget set: a
+row is named by its index and digest. Anything raised that is not one of these is our own fault (exit code 1).
 """
 
 

@@ -1,8 +1,8 @@
 """Where Lethe writes: one folder, with one room for each kind of state. Makes paths, not decisions.
 
-``runs/`` holds what anybody may read (digests, measurements, certificates, models), ``vault/`` what nobody else may (text of a request
-and its forget set, mode 0700), ``log/`` the audit log, ``keys/`` signing keys, ``mlflow/`` and ``prefect/`` the displays, ``cache/``
-what can be rebuilt.
+``runs/`` holds what anybody may read (digests, measurements, certificates, models), ``vault/`` what nobody else may
+(text of a request and its forget set, mode 0700), ``log/`` the audit log, ``keys/`` signing keys, ``mlflow/`` and
+``prefect/`` the displays, ``cache/`` what can be rebuilt.
 """
 
 import os

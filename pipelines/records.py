@@ -193,13 +193,17 @@ class Evaluation(Record):
 
 
 class GateResult(Record):
-    """What one gate says: the number it read (pessimistic end), the bound, and why."""
+    """What one gate says: the number it read (pessimistic end), the bound, and why.
+
+    ``measurements`` names what it stands on as ``role/split/metric``; a certificate with one of them missing or partial is refused.
+    """
 
     gate: str
     passed: bool
     value: float | None
     bound: str
     reason: str
+    measurements: tuple[str, ...] = ()
 
 
 class Verdict(Record):

@@ -1,6 +1,7 @@
 """A read-only mapping of plug-ins by name: one module, one constant, one name in one tuple.
 
-Duplicates are refused when the mapping is made, unknown names when they are looked up, and the message says what is known.
+Duplicates are refused when the mapping is made, unknown names when they are looked up, and the message says what is
+known.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,8 @@
 """Signs what was found: a certificate if the policy holds, a refusal if not.
 
-The evaluator's key is read here and nowhere before. The candidate's folder is hashed again and the sealed sets are computed again from the vault, so that the statement
-speaks of what is on disk now and not of what an earlier stage said.
+The evaluator's key is read here and nowhere before. The candidate's folder is hashed again and the sealed sets are
+computed again from the vault, so that the statement speaks of what is on disk now and not of what an earlier stage
+said.
 """
 
 from datetime import UTC, datetime

@@ -59,10 +59,12 @@ def conclude(
     )
 
     def build(part: Path) -> None:
-        from pipelines.report.page import render_report
+        from pipelines.report.report import render_report
 
         page = render_report(
-            _data(ws, candidate=candidate, evaluations=evaluations, verdict=verdict, certified=certified, version=version)
+            _data(
+                ws, candidate=candidate, evaluations=evaluations, verdict=verdict, certified=certified, version=version
+            )
         )
         write_atomic(part / PAGE, page.encode("utf-8"))
         write_record(part, "outcome", outcome)

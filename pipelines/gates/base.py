@@ -7,7 +7,7 @@ Promises: a measurement that is absent, has no value, is not finite, covers fewe
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from pipelines.records import Evaluation, GateResult, Measurement, Record
@@ -30,11 +30,19 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The evaluations that a gate may read; a role that nobody measured is None."""
+    """The evaluations that a gate may read; a role that nobody measured is None.
+
+    Attributes:
+        candidate: of the model that is judged.
+        start: of the model it was made from.
+        reference: of the model that never saw the forget set.
+        read: names of the measurements that were asked for, as ``role/split/metric``; a verdict says what it stands on.
+    """
 
     candidate: Evaluation
     start: Evaluation | None
     reference: Evaluation | None
+    read: list[str] = field(default_factory=list, compare=False)
 
     def number(self, role: Role, metric: str, split: str) -> Number:
         """The complete measurement of that metric on that split.
@@ -42,6 +50,7 @@ class Judged:
         Raises:
             Unmeasured: there is none, or it is not complete, or the candidate's is of another version.
         """
+        self.read.append(f"{role}/{split}/{metric}")
         measurement = self._find(role, metric, split)
         ours = self.candidate.find(metric, split)
         if ours is not None and ours.version != measurement.version:
@@ -123,15 +132,18 @@ class Gate(Generic[ParamsT]):
 
     def judge(self, judged: Judged, params: ParamsT) -> GateResult:
         """The gate's result; never passes on missing evidence."""
+        asked = replace(judged, read=[])
         try:
-            found = self.check(judged, params)
+            found = self.check(asked, params)
         except Unmeasured as missing:
-            return GateResult(
+            result = GateResult(
                 gate=self.name, passed=False, value=None, bound="measured completely", reason=str(missing)
             )
-        return GateResult(
-            gate=self.name, passed=found.passed, value=found.value, bound=found.bound, reason=found.reason
-        )
+        else:
+            result = GateResult(
+                gate=self.name, passed=found.passed, value=found.value, bound=found.bound, reason=found.reason
+            )
+        return result.model_copy(update={"measurements": tuple(dict.fromkeys(asked.read))})
 
 
 AnyGate: TypeAlias = Gate[Any]

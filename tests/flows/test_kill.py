@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,12 @@ def _run(company: Company, step: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     done = _run(found(tmp_path_factory.mktemp("whole")), "-")
     assert done.returncode == 0, done.stderr
-    yield json.loads(done.stdout)["candidate_digest"]
+    return str(json.loads(done.stdout)["candidate_digest"])
 
 
-@pytest.mark.usefixtures("local_server_env")
 @pytest.mark.parametrize("step", [pytest.param(s, marks=() if s in QUICK else pytest.mark.slow) for s in STEPS])
 def test_resumes_to_the_same_candidate(step: str, undisturbed: str, tmp_path: Path) -> None:
     company = found(tmp_path)
