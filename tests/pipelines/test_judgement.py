@@ -104,3 +104,9 @@ def test_every_mark_of_the_default_policy_has_a_comment_above_it() -> None:
     for name in yaml.safe_load(DEFAULT.read_text())["gates"]:
         at = lines.index(f"  {name}:")
         assert lines[at - 1].lstrip().startswith("#"), name
+
+
+def test_a_verdict_names_the_measurements_that_it_stands_on() -> None:
+    strength, utility = judge(BOTH, _evaluations()).gates
+    assert set(strength.measurements) == {"candidate/forget/extraction_strength", "reference/forget/extraction_strength"}
+    assert set(utility.measurements) == {"candidate/utility/model_utility", "start/utility/model_utility"}
