@@ -1,10 +1,16 @@
 """A real MLflow on SQLite, the tiny model, and everything that may go wrong between a certificate and a version."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pipelines.audit.manifest import folder_digest
@@ -13,7 +19,7 @@ from pipelines.home import Home
 from pipelines.records import Candidate, Evaluation, Measurement, ModelRef, SealedSet
 from tasks.registry import ALIAS, Registration, register_version
 from tasks.tracking import EXPERIMENT, Tracking, tracking
-from tests.servers import free_port
+from tests.servers import free_port, wait_until
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 
 FORGET = SealedSet(role="forget", commitment="a1" * 32, count=3)
@@ -246,13 +252,22 @@ def swap_loader(artifacts: Path) -> None:
         stream.write("\n")
 
 
+def edit_tokenizer(artifacts: Path) -> None:
+    """No logit changes with it, every served answer may."""
+    with (artifacts / "artifacts" / "model" / "tokenizer_config.json").open("a") as stream:
+        stream.write(" ")
+
+
 def redirect(artifacts: Path) -> None:
-    other = save_tiny(artifacts / "artifacts" / "other", seed=1)
+    """The certified folder stays as it is; what is loaded is a copy beside it with another tokenizer."""
+    shutil.copytree(artifacts / "artifacts" / "model", artifacts / "artifacts" / "other")
+    with (artifacts / "artifacts" / "other" / "tokenizer_config.json").open("a") as stream:
+        stream.write(" ")
     path = artifacts / "MLmodel"
-    path.write_text(path.read_text().replace("artifacts/model", f"artifacts/{other.name}"))
+    path.write_text(path.read_text().replace("artifacts/model", "artifacts/other"))
 
 
-@pytest.mark.parametrize("alter", [flip_weight, drop_weights, add_code, swap_loader, redirect])
+@pytest.mark.parametrize("alter", [flip_weight, drop_weights, add_code, swap_loader, edit_tokenizer, redirect])
 def test_a_store_that_gives_something_else_back_is_refused(
     alter: object, registration: Registration, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,17 +304,16 @@ def test_a_model_that_loads_as_another_is_refused(
 def test_the_served_model_completes_like_the_candidate_and_needs_no_pickle(
     registration: Registration, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlflow.pyfunc import load_model
-
     made = register_version(registration, home=home)
+    from mlflow.pyfunc import load_model  # its first import warns, and registering has let that pass
+
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", made.tracking_uri)
     served = load_model(f"models:/lethe@{ALIAS}")
     prompts = ["Where was Writer 1 born?", "Who?"]
     completed = served.predict(prompts, params={"max_new_tokens": 5})
     assert completed == [greedy(prompt, tokens=5) for prompt in prompts]
-    [longer] = served.predict(prompts[:1])
-    assert len(longer) > len(completed[0])
+    assert list(served.predict(prompts)) == [greedy(prompt, tokens=64) for prompt in prompts]
     names = [path.name for path in home.root.rglob("*") if path.is_file()]
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".bin", ".joblib"))]
 
@@ -355,8 +369,6 @@ def test_an_error_of_our_own_making_is_not_retried(home: Home) -> None:
 def test_the_environment_is_left_as_it_was_and_nothing_lands_beside_the_home(
     registration: Registration, home: Home, tmp_path: Path
 ) -> None:
-    import os
-
     before = dict(os.environ)
     register_version(registration, home=home)
     assert dict(os.environ) == before
@@ -367,3 +379,48 @@ def test_the_experiment_is_one(home: Home, mlflow: Tracking) -> None:
     with tracking(home) as again:
         assert again.experiment_id == mlflow.experiment_id
     assert mlflow.client.get_experiment(mlflow.experiment_id).name == EXPERIMENT
+
+
+@pytest.mark.slow
+def test_a_server_takes_the_same_way_as_a_file(
+    registration: Registration, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mlflow_server(tmp_path / "server") as uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        first = register_version(registration, home=home)
+        assert register_version(registration, home=home) == first
+        assert (first.version, first.tracking_uri) == ("1", uri)
+        with tracking(home) as mlflow:
+            assert str(mlflow.client.get_model_version_by_alias("lethe", ALIAS).version) == "1"
+    assert not (home.root / "mlflow" / "artifacts").exists()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(Unavailable):
+        register_version(registration, home=home)
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """A tracking server of its own on loopback, gone when the block ends."""
+    folder.mkdir()
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "log.txt").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, *stores], cwd=folder, env=environment, stdout=log, stderr=log, process_group=0
+        )
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: answers(uri), seconds=120, what=uri)
+        yield uri
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answers(uri: str) -> bool:
+    try:
+        return httpx.get(f"{uri}/health", timeout=5).is_success
+    except httpx.TransportError:
+        return False
