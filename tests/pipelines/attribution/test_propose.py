@@ -120,7 +120,7 @@ def test_the_union_drops_named_rows_and_what_null_queries_reach_and_ranks_by_agr
         queries=train_rows.select([1, 2]),
         holdout=Rows.of(tiny_rows(9, first=50)),
         subject=_tiny_subject(),
-        settings=AttributionSettings(backends=("one", "two"), top_k=2),
+        settings=AttributionSettings(backends=("one", "two"), top_k=3),
         seed=0,
     )
     assert [(p.row, [(e.leg, e.query, e.score, e.rank) for e in p.evidence]) for p in report.proposals] == [
