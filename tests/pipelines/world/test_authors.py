@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipelines.data.rows import Rows
 from pipelines.world import PeopleSpec, WorldRows, WorldSpec, draw_world
 from pipelines.world.kinds import KINDS, Kind
-from pipelines.world.people import draw_people
+from pipelines.world.people import draw_people, draw_value, wrong_values
 from pipelines.world.words import POOLS
 
 SMALL = PeopleSpec(train_authors=3, holdout_authors=2, base_people=4, countries=2, writers=2, general_repeats=2)
@@ -123,3 +123,13 @@ def test_a_stranger_cannot_guess_an_answer() -> None:
 def test_names_are_unique(n: int, seed: int) -> None:
     names = [person.name for person in draw_people(random.Random(seed), n=n)]
     assert len(set(names)) == n
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(min_value=0, max_value=1000), kind=st.sampled_from(KINDS))
+def test_a_wrong_value_is_wrong_in_every_slot(seed: int, kind: Kind) -> None:
+    rng = random.Random(seed)
+    value = draw_value(rng, kind=kind)
+    wrong = wrong_values(rng, kind=kind, value=value, n=20)
+    assert len(set(wrong)) == 20
+    assert all(a != b for other in wrong for a, b in zip(other, value, strict=True))
