@@ -101,7 +101,7 @@ def auc_draws(positive_N: Floats, negative_M: Floats, *, count_SN: Floats, count
 def ks_p_value(first_N: Floats, second_M: Floats) -> float:
     """Two-sided p-value of the two-sample Kolmogorov-Smirnov test, as scipy gives it."""
     with warnings.catch_warnings():
-        # Where rounding carries the exact p-value of 1 past 1, scipy takes the asymptotic one (above .9999) and says so.
+        # Where rounding carries an exact p-value past 1, scipy takes the asymptotic one (above .9999) and says so.
         warnings.filterwarnings("ignore", message="ks_2samp: Exact calculation unsuccessful", category=RuntimeWarning)
         return float(stats.ks_2samp(first_N, second_M).pvalue)
 
