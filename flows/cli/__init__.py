@@ -9,7 +9,6 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
-import click
 import typer
 
 from flows.cli import audit, erasure, library, measure, method
@@ -21,7 +20,6 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="lethe",
     help="Audited unlearning: from an erasure request to a registered, signed model version that anybody can check.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -41,23 +39,22 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments; returns the exit code."""
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments or ["--help"], standalone_mode=False)
     except LetheError as error:
         return _say(str(error), error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return 0
-    except click.ClickException as error:
+    except typer.TyperException as error:
         return _say(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
-        return _say("stopped; run the same command again to resume", INTERRUPTED)
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
     except Exception as error:
         return _unexpected(error)
+    if code == INTERRUPTED:  # typer returns it where a key stopped the verb
+        return _say("stopped; run the same command again to resume", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
 def _say(message: str, code: int) -> int:
-    click.echo(f"lethe: {' '.join(message.split())}", err=True)
+    typer.echo(f"lethe: {' '.join(message.split())}", err=True)
     return code
 
 

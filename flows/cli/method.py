@@ -119,7 +119,9 @@ def _run(job: "UnlearningJob", out: Path, *, quiet: bool) -> "Candidate":
         progress(at.step, at.total, " ".join(f"{name} {value:.3g}" for name, value in at.metrics.items()))
 
     with live_stages(quiet=quiet):
-        return library_unlearn(job, out, progress=tell)
+        made = library_unlearn(job, out, progress=tell)
+        progress(1, 1, f"stopped by {made.stop_reason}")  # the stop rule may end before the last step
+    return made
 
 
 def _print(made: "Candidate") -> None:

