@@ -20,7 +20,7 @@ from tasks.progress import Progress
 from tasks.seal import sealed_sets
 from tasks.stage import stage
 from tasks.stored_model import check_stored, stored_model
-from tasks.tracking import Tracking, tracking
+from tasks.tracking import Tracking, public_address, tracking
 from tasks.workspace import RunContext, Workspace, write_record
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def settings_of(config: RunConfig) -> dict[str, Scalar]:
 def register(
     run: RunContext, candidate: Candidate, evaluations: tuple[Evaluation, ...], certified: Certified
 ) -> RegisteredVersion:
-    """:func:`register_version` as a task of a run, retried while MLflow does not answer; the version goes into the log."""
+    """:func:`register_version` as a task of a run, retried while MLflow is silent; the version goes into the log."""
     ws = Workspace.of(run)
     sealed = sealed_sets(ws)
     registration = Registration(
@@ -133,7 +133,7 @@ def register_version(registration: Registration, *, home: Home) -> RegisteredVer
             alias=ALIAS,
             run_id=run_id,
             model_digest=candidate.digest,
-            tracking_uri=mlflow.uri,
+            tracking_uri=public_address(mlflow.uri),
         )
 
 

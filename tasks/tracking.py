@@ -7,12 +7,13 @@ passes through.
 """
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pipelines.errors import Unavailable
 from pipelines.home import Home
@@ -75,7 +76,9 @@ def tracking(home: Home) -> Iterator[Tracking]:
                 raise
             silent = error
     if silent is not None:
-        raise Unavailable(f"MLflow at {_public(uri)} did not answer ({type(silent).__name__}); run again to resume")
+        raise Unavailable(
+            f"MLflow at {public_address(uri)} did not answer ({type(silent).__name__}); run again to resume"
+        )
 
 
 def _open(uri: str, *, home: Home) -> Tracking:
@@ -94,7 +97,7 @@ def _open(uri: str, *, home: Home) -> Tracking:
                 raise
         found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
-        raise Unavailable(f"MLflow at {_public(uri)} does not show experiment {EXPERIMENT}, which it was given")
+        raise Unavailable(f"MLflow at {public_address(uri)} does not show experiment {EXPERIMENT}, which it was given")
     return Tracking(uri=uri, client=client, experiment_id=found.experiment_id)
 
 
@@ -114,10 +117,9 @@ def _remote(uri: str) -> bool:
     return urlsplit(uri).scheme in ("http", "https")
 
 
-def _public(uri: str) -> str:
-    """The address without user name, password and query."""
-    parts = urlsplit(uri)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+def public_address(uri: str) -> str:
+    """The address without user name, password and query, as it may be shown and recorded."""
+    return re.sub(r"(?<=//)[^/]*@", "", uri.partition("?")[0])
 
 
 @contextmanager

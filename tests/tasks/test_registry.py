@@ -18,7 +18,7 @@ from pipelines.errors import Unavailable, VerificationFailed
 from pipelines.home import Home
 from pipelines.records import Candidate, Evaluation, Measurement, ModelRef, SealedSet
 from tasks.registry import ALIAS, Registration, register_version
-from tasks.tracking import EXPERIMENT, Tracking, tracking
+from tasks.tracking import EXPERIMENT, Tracking, public_address, tracking
 from tests.servers import free_port, wait_until
 from tests.tiny import save_tiny, tiny_model, tiny_tokenizer
 
@@ -345,6 +345,18 @@ def test_a_server_that_does_not_answer_is_unavailable_and_its_password_untold(
     with pytest.raises(Unavailable, match=r"MLflow at http://127\.0\.0\.1:\d+ did not answer") as raised:
         register_version(registration, home=home)
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("sqlite:////srv/lethe/mlflow.db", "sqlite:////srv/lethe/mlflow.db"),
+        ("https://user:hunter2@mlflow.example:5000/x?token=hunter2", "https://mlflow.example:5000/x"),
+        ("postgresql://user:hunter2@db@db.example/mlflow?password=hunter2", "postgresql://db.example/mlflow"),
+    ],
+)
+def test_an_address_is_shown_without_what_opens_it(uri: str, shown: str) -> None:
+    assert public_address(uri) == shown
 
 
 @pytest.mark.parametrize("code", ["TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"])
