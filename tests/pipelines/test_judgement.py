@@ -108,5 +108,5 @@ def test_every_mark_of_the_default_policy_has_a_comment_above_it() -> None:
 
 def test_a_verdict_names_the_measurements_that_it_stands_on() -> None:
     strength, utility = judge(BOTH, _evaluations()).gates
-    assert set(strength.measurements) == {"candidate/forget/extraction_strength", "reference/forget/extraction_strength"}
+    assert set(strength.measurements) == {f"{role}/forget/extraction_strength" for role in ("candidate", "reference")}
     assert set(utility.measurements) == {"candidate/utility/model_utility", "start/utility/model_utility"}

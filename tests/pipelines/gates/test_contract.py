@@ -102,10 +102,16 @@ def test_fails_closed_on_every_number_it_reads(gate: AnyGate, spoilt: object, re
             if role is None or (gate.name == "fluency" and role == "start" and bad is None):
                 continue  # what the start model lacks it need not keep; see test_gates
             changed = [m for i, m in enumerate(_measured(gate)) if i != at] + ([] if bad is None else [bad])
-            result = gate.judge(replace(_judged(gate), **{role: _unchecked(role, changed)}), _marks(gate))
+            result = gate.judge(_with(_judged(gate), _unchecked(role, changed)), _marks(gate))
             assert not result.passed
             assert result.value is None
             assert reason.replace("the candidate", f"the {role}") in result.reason
+
+
+def _with(judged: Judged, changed: Evaluation) -> Judged:
+    if changed.role == "candidate":
+        return replace(judged, candidate=changed)
+    return replace(judged, start=changed) if changed.role == "start" else replace(judged, reference=changed)
 
 
 def _unchecked(role: str, measurements: list[Measurement]) -> Evaluation:
