@@ -29,7 +29,7 @@ def demo(
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Build the demo world, run one request that ends registered and one that must be refused, and say where to look."""
+    """Build the demo world, run one request that ends registered and one that must be refused; say where to look."""
     folder = opened(home)
     from flows.demo import demo as flow
 

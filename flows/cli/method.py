@@ -9,7 +9,6 @@ from flows.cli.given import (
     Chat,
     Device,
     Forget,
-    Holdout,
     Model,
     Prompt,
     Retain,
@@ -43,7 +42,9 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     retain: Retain,
     method: Annotated[str, typer.Option(help="Name from 'lethe list methods'.")],
     out: Annotated[Path, typer.Option(help="Model folder to make; must not exist. OUT.work holds work in progress.")],
-    holdout: Holdout = None,
+    holdout: Annotated[
+        str | None, typer.Option(help="Rows nobody trained on, for --stop holdout; measure on others. As --forget.")
+    ] = None,
     parameters: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Parameter of the method; repeatable.")
     ] = None,

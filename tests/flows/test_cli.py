@@ -1,4 +1,4 @@
-"""The command line as a person and as a script meet it: help, one JSON document, exit codes, tables, what it imports."""
+"""The command line as people and scripts meet it: help, one JSON document, exit codes, tables, what it imports."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from flows.cli import app, run
 from pipelines.home import Home
 from pipelines.provenance import ROOT
 from tests.flows.company import Company, found, write_rows
+from tests.servers import PrefectServer
 from tests.tiny import tiny_row, tiny_rows
 
 VERBS = tuple(command.name for command in app.registered_commands if command.name)
@@ -59,6 +60,13 @@ def test_help_says_what_a_verb_does_and_shows_it(verb: str, capsys: pytest.Captu
     assert command.callback is not None
     assert (command.callback.__doc__ or "").split(".")[0].split(",")[0][:40] in " ".join(shown.out.split())
     assert shown.err == ""
+
+
+def test_the_command_reference_is_what_the_program_says(tmp_path: Path) -> None:
+    made = tmp_path / "cli.md"
+    titled = ["--name", "lethe", "--title", "The lethe command", "--output", str(made)]
+    assert _python("-m", "typer", "flows.cli", "utils", "docs", *titled).returncode == 0
+    assert (ROOT / "docs" / "cli.md").read_text() == made.read_text(), "run: make docs"
 
 
 def test_help_and_listing_import_nothing_heavy() -> None:
@@ -235,6 +243,18 @@ def test_status_of_an_empty_home(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == []
     assert run(["status"]) == 0
     assert "deadline" in capsys.readouterr().out
+
+
+def test_a_run_that_fails_in_a_stage_says_one_line_on_a_terminal(company: Company, local_server: PrefectServer) -> None:
+    """In a process of its own: Prefect would print the error three times, with its traceback."""
+    (company.root / "holdout.jsonl").write_text("{")
+    environment = {k: v for k, v in local_server.environment.items() if k != "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"}
+    command = [sys.executable, "-m", "flows.cli", *company.arguments()]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "holdout.jsonl: line 1" in done.stderr
+    assert done.stdout == ""
 
 
 @pytest.mark.usefixtures("prefect_env")
