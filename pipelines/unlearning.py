@@ -166,8 +166,13 @@ def unlearn(job: UnlearningJob, out: Path, *, progress: Callable[[Progress], Non
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
     with full_disk_refused(work / _JOB):
         (work / _JOB).write_bytes(identity)
-    reference_statistics(job, work)
-    train(job, work, reference=work, progress=progress)
+    try:
+        reference_statistics(job, work)
+        train(job, work, reference=work, progress=progress)
+    except BadInput:
+        if Checkpoints(work).latest() is None:  # nothing that another run could go on from
+            shutil.rmtree(work)
+        raise
     candidate = export(job, out, trained=work)
     shutil.rmtree(work)
     return candidate
