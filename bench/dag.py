@@ -62,7 +62,7 @@ def _through_flow(asked: "DemoRequest", home: Path) -> None:
 
 def _bare(asked: "DemoRequest", home: Path) -> None:
     """The stages in the flow's order, as plain functions: no task run, no state, no artifact."""
-    from pipelines.evaluation import Role
+    from pipelines.records import Role
     from tasks.attribution import attribute
     from tasks.certificate import certify
     from tasks.evaluation import measure as read

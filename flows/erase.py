@@ -13,8 +13,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from pipelines.config import RunConfig
-from pipelines.evaluation import Role
-from pipelines.records import Candidate, Evaluation, Record, RequestId
+from pipelines.records import Candidate, Evaluation, Record, RequestId, Role
 from tasks.attribution import attribute
 from tasks.certificate import certify
 from tasks.evaluation import measure, score

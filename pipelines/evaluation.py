@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +23,7 @@ from pipelines.errors import BadInput
 from pipelines.generation import GENERATION_VERSION, Limits, generate, reproduced, stop_ids
 from pipelines.metrics import METRICS, Evidence, Metric, Reading
 from pipelines.models import LoadedModel, context_length
-from pipelines.records import Evaluation, Measurement
+from pipelines.records import Evaluation, Measurement, Role
 from pipelines.score_store import ScoreKey, ScoreStore
 from pipelines.score_table import (
     GENERATION_SCHEMA,
@@ -36,8 +35,6 @@ from pipelines.score_table import (
 )
 from pipelines.scoring import SCORING_VERSION, Progress, Question, questions, score_questions
 from pipelines.statistics import Bootstrap
-
-Role = Literal["start", "candidate", "reference"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{2,63}$")]
 """Name of a request; stands in logs and paths, so it must say nothing about a person."""
 
+Role = Literal["start", "candidate", "reference"]
+"""What a model is in a run: what it started from, what is judged, what never saw the forget set."""
+
 
 class Record(BaseModel):
     """Base of all records: frozen, no unknown fields, canonical JSON, a digest."""
@@ -183,7 +186,7 @@ class Measurement(Record):
 class Evaluation(Record):
     """All measurements of one model."""
 
-    role: Literal["start", "candidate", "reference"]
+    role: Role
     model_digest: Digest
     measurements: tuple[Measurement, ...]
 
@@ -195,7 +198,8 @@ class Evaluation(Record):
 class GateResult(Record):
     """What one gate says: the number it read (pessimistic end), the bound, and why.
 
-    ``measurements`` names what it stands on as ``role/split/metric``; a certificate with one of them missing or partial is refused.
+    ``measurements`` names what it stands on as ``role/split/metric``; a certificate with one of them missing or partial
+    is refused.
     """
 
     gate: str

@@ -1,4 +1,4 @@
-"""Measures start model, candidate and reference on the same splits: one scoring pass each, then every metric off the scores.
+"""Measures start model, candidate and reference on the same splits: one scoring pass each, every metric off the scores.
 
 Scores and per-row values stay in the vault; what leaves is a record of measurements with intervals and digests.
 """
@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
-from pipelines.evaluation import Role, evaluation_of, read_metrics, score_model, write_items
+from pipelines.evaluation import evaluation_of, read_metrics, score_model, write_items
 from pipelines.models import load_model, resolve_device
-from pipelines.records import Candidate, Digest, Evaluation, ModelRef, Record
+from pipelines.records import Candidate, Digest, Evaluation, ModelRef, Record, Role
 from pipelines.score_store import ScoreStore
 from pipelines.score_table import FORGET, HOLDOUT, NEIGHBOURS, RETAIN, GenerationTable, ModelScores, ScoreTable
 from tasks.artifacts import show_table
@@ -62,7 +62,7 @@ def score(run: RunContext, role: Role) -> None:
 
 @stage("evaluate: measure", retries=0)
 def measure(run: RunContext, role: Role) -> Evaluation:
-    """Every metric of one model, with intervals; the reference's scores are read beside it where there is a reference."""
+    """Every metric of one model, with intervals; the reference's scores are read beside it where there are any."""
     ws = Workspace.of(run)
     roles: list[Role] = [role, "reference"] if taken_in(ws).reference else [role]
     inputs = {name: ws.outputs(f"scores-{name}", private=True) for name in roles}

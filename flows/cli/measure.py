@@ -17,9 +17,8 @@ from pipelines.errors import BadInput
 
 if TYPE_CHECKING:
     from pipelines.data.rows import Rows
-    from pipelines.evaluation import Role
     from pipelines.home import Home
-    from pipelines.records import Evaluation, Measurement
+    from pipelines.records import Evaluation, Measurement, Role
     from pipelines.score_table import ModelScores
 
 DEFAULTS = EvaluationSettings()

@@ -8,12 +8,10 @@ Promises: a measurement that is absent, has no value, is not finite, covers fewe
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from pipelines.records import Evaluation, GateResult, Measurement, Record
+from pipelines.records import Evaluation, GateResult, Measurement, Record, Role
 from pipelines.statistics import Interval
-
-Role: TypeAlias = Literal["start", "candidate", "reference"]
 
 
 class Unmeasured(Exception):

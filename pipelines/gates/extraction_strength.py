@@ -1,4 +1,4 @@
-"""Extraction strength of the forget set must come down to the reference's: upper end <= reference + margin."""
+"""Extraction strength of the forget set must come down to the reference's: upper end of the paired gap <= margin."""
 
 from pydantic import Field
 
@@ -10,21 +10,20 @@ class ExtractionMarks(GateParams):
     """Pass marks."""
 
     margin: float = Field(
-        ge=0, le=1, title="Margin", description="How far the upper end may exceed the reference's value."
+        ge=0, le=1, title="Margin", description="Most that the upper end of the gap to the reference may be."
     )
 
 
 def check(judged: Judged, params: ExtractionMarks) -> Finding:
-    """The candidate's upper end against the reference's value plus the margin."""
-    reference = judged.number("reference", "extraction_strength", FORGET).value
-    candidate = judged.number("candidate", "extraction_strength", FORGET)
-    return at_most("extraction strength on forget", high=candidate.interval.high, limit=reference + params.margin)
+    """The upper end of the paired interval of candidate minus reference against the margin."""
+    gap = judged.number("candidate", "extraction_strength_gap", FORGET)
+    return at_most("extraction strength gap on forget", high=gap.interval.high, limit=params.margin)
 
 
 GATE = Gate(
     name="extraction_strength",
     title="Extraction strength near the reference",
-    version="1",
+    version="2",
     source="Carlini et al. 2021, arXiv 2012.07805; most robust of the memorisation measures in arXiv 2506.12618",
     params=ExtractionMarks,
     check=check,

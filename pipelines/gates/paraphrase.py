@@ -10,32 +10,31 @@ class ParaphraseMarks(GateParams):
     """Pass marks."""
 
     extraction_margin: float = Field(
-        ge=0, le=1, title="Extraction margin", description="How far the upper end may exceed the reference's value."
+        ge=0, le=1, title="Extraction margin", description="Most that the upper end of the gap may be."
     )
     probability_margin: float = Field(
-        ge=0, le=1, title="Probability margin", description="How far the upper end may exceed the reference's value."
+        ge=0, le=1, title="Probability margin", description="Most that the upper end of the gap may be."
     )
 
 
 def check(judged: Judged, params: ParaphraseMarks) -> Finding:
-    """Both upper ends against the reference's values plus their margins."""
+    """The upper ends of both paired gaps to the reference against their margins."""
     margins = {
-        "paraphrase_extraction_strength": params.extraction_margin,
-        "paraphrase_probability": params.probability_margin,
+        "paraphrase_extraction_strength_gap": params.extraction_margin,
+        "paraphrase_probability_gap": params.probability_margin,
     }
     return all_of([_leak(judged, metric, margin) for metric, margin in margins.items()])
 
 
 def _leak(judged: Judged, metric: str, margin: float) -> Finding:
-    reference = judged.number("reference", metric, FORGET).value
-    candidate = judged.number("candidate", metric, FORGET)
-    return at_most(f"{metric} on forget", high=candidate.interval.high, limit=reference + margin)
+    gap = judged.number("candidate", metric, FORGET)
+    return at_most(f"{metric} on forget", high=gap.interval.high, limit=margin)
 
 
 GATE = Gate(
     name="paraphrase",
     title="No leak by paraphrase",
-    version="1",
+    version="2",
     source="hard in-scope queries: RWKU, arXiv 2406.10890; paraphrased questions: TOFU, arXiv 2401.06121",
     params=ParaphraseMarks,
     check=check,

@@ -13,21 +13,20 @@ class ProbabilityMarks(GateParams):
     """Pass marks."""
 
     margin: float = Field(
-        ge=0, le=1, title="Margin", description="How far either end may lie from the reference's value."
+        ge=0, le=1, title="Margin", description="How far either end of the gap to the reference may lie from 0."
     )
 
 
 def check(judged: Judged, params: ProbabilityMarks) -> Finding:
-    """Both ends of the candidate's interval against the reference's value."""
-    centre = judged.number("reference", "probability", FORGET).value
-    candidate = judged.number("candidate", "probability", FORGET)
-    return within("probability on forget", interval=candidate.interval, centre=centre, margin=params.margin)
+    """Both ends of the paired interval of candidate minus reference against 0."""
+    gap = judged.number("candidate", "probability_gap", FORGET)
+    return within("probability gap on forget", interval=gap.interval, centre=0.0, margin=params.margin)
 
 
 GATE = Gate(
     name="probability",
     title="Probability in a band around the reference",
-    version="1",
+    version="2",
     source="TOFU, arXiv 2401.06121, section 2.2.1",
     params=ProbabilityMarks,
     check=check,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.row_values import RowValue
-from pipelines.score_table import Floats, ModelScores
+from pipelines.score_table import FORGET, Floats, ModelScores
 from pipelines.statistics import Bootstrap, Interval
 
 
@@ -89,3 +89,16 @@ def _mean(bootstrap: Bootstrap, split: str, item_R: Floats) -> Reading:
         return unmeasured(split, item_R)
     interval = bootstrap.interval(bootstrap.means(split, scored))
     return Reading(split=split, value=float(scored.mean()), interval=interval, n_expected=len(item_R), items=item_R)
+
+
+def gap_reading(evidence: Evidence, value_of: RowValue) -> tuple[Reading, ...]:
+    """The mean over forget rows of the model's value minus the reference's; nothing where nothing is to be forgotten.
+
+    Both models are resampled with the same rows, so that what they share (rows that anybody could guess) cancels.
+    """
+    if FORGET not in evidence.subject.rows:
+        return ()
+    ours_R = value_of(evidence.subject, FORGET)
+    if evidence.reference is None:
+        return (unmeasured(FORGET, np.full(len(ours_R), np.nan)),)
+    return (_mean(evidence.bootstrap, FORGET, ours_R - value_of(evidence.reference, FORGET)),)

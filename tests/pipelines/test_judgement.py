@@ -19,15 +19,15 @@ def _policy(**gates: dict[str, float | str]) -> Policy:
     return Policy(name="test", description="a test", gates=gates)
 
 
-def _evaluations(strength: float = 0.1, utility: float = 0.5) -> tuple[Evaluation, ...]:
-    def measured(role: str, first: float, second: float) -> Evaluation:
+def _evaluations(gap: float | None = 0.0, utility: float = 0.5) -> tuple[Evaluation, ...]:
+    def measured(role: str, first: float | None, second: float) -> Evaluation:
         return evaluation(
             role,
-            measurement("extraction_strength", "forget", first),
+            measurement("extraction_strength_gap", "forget", first),
             measurement("model_utility", "utility", second),
         )
 
-    return measured("start", 1.0, 0.5), measured("candidate", strength, utility), measured("reference", 0.1, 0.5)
+    return measured("start", 0.9, 0.5), measured("candidate", gap, utility), measured("reference", 0.0, 0.5)
 
 
 BOTH = _policy(extraction_strength={"margin": 0.1}, utility={"ratio": 0.9})
@@ -41,9 +41,9 @@ def test_passes_only_if_every_gate_passes() -> None:
     assert verdict.reasons == ()
 
 
-@pytest.mark.parametrize(("strength", "utility", "failed"), [(0.9, 0.5, "extraction_strength"), (0.1, 0.1, "utility")])
-def test_one_failed_gate_refuses_and_is_named(strength: float, utility: float, failed: str) -> None:
-    verdict = judge(BOTH, _evaluations(strength, utility))
+@pytest.mark.parametrize(("gap", "utility", "failed"), [(0.8, 0.5, "extraction_strength"), (0.0, 0.1, "utility")])
+def test_one_failed_gate_refuses_and_is_named(gap: float, utility: float, failed: str) -> None:
+    verdict = judge(BOTH, _evaluations(gap, utility))
     assert not verdict.passed
     assert len(verdict.reasons) == 1
     assert verdict.reasons[0].startswith(f"{failed}: ")
@@ -56,9 +56,9 @@ def test_a_gate_that_finds_nothing_refuses() -> None:
 
 
 def test_without_start_or_reference_the_gates_that_need_them_refuse() -> None:
-    verdict = judge(BOTH, [_evaluations()[1]])
+    verdict = judge(BOTH, [_evaluations(gap=None)[1]])
     assert verdict.reasons == (
-        "extraction_strength: no reference model was measured",
+        "extraction_strength: extraction_strength_gap on forget of the candidate has no value",
         "utility: no start model was measured",
     )
 
@@ -108,5 +108,5 @@ def test_every_mark_of_the_default_policy_has_a_comment_above_it() -> None:
 
 def test_a_verdict_names_the_measurements_that_it_stands_on() -> None:
     strength, utility = judge(BOTH, _evaluations()).gates
-    assert set(strength.measurements) == {f"{role}/forget/extraction_strength" for role in ("candidate", "reference")}
+    assert set(strength.measurements) == {"candidate/forget/extraction_strength_gap"}
     assert set(utility.measurements) == {"candidate/utility/model_utility", "start/utility/model_utility"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines.gates import GATES, AnyGate, GateParams, Judged
-from pipelines.records import Evaluation, Measurement
+from pipelines.records import Evaluation, Measurement, Role
 from tests.scored import evaluation, measurement
 
 MARKS: Mapping[str, dict[str, float]] = {
@@ -20,17 +20,26 @@ MARKS: Mapping[str, dict[str, float]] = {
     "fluency": {"ratio": 0.9},
 }
 READS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "extraction_strength": (("extraction_strength", "forget"),),
-    "probability": (("probability", "forget"),),
-    "paraphrase": (("paraphrase_extraction_strength", "forget"), ("paraphrase_probability", "forget")),
+    "extraction_strength": (("extraction_strength_gap", "forget"),),
+    "probability": (("probability_gap", "forget"),),
+    "paraphrase": (("paraphrase_extraction_strength_gap", "forget"), ("paraphrase_probability_gap", "forget")),
     "membership": (("membership_gap", "forget"),),
     "forget_quality": (("forget_quality", "forget"),),
     "utility": (("model_utility", "utility"),),
     "neighbours": tuple((m, "neighbours") for m in ("probability", "rouge", "extraction_strength")),
     "fluency": (("fluency", "retain"), ("fluency", "world_facts")),
 }
-COMPARES = {"utility": "start", "neighbours": "start", "fluency": "start", "membership": None}
-GOOD = {"membership_gap": 0.0, "forget_quality": 0.6}
+COMPARES: Mapping[str, Role | None] = {
+    "extraction_strength": None,
+    "probability": None,
+    "paraphrase": None,
+    "membership": None,
+    "forget_quality": "reference",
+    "utility": "start",
+    "neighbours": "start",
+    "fluency": "start",
+}
+"""Whose evaluation a gate reads beside the candidate's; a paired gap holds the reference in it already."""
 
 
 @pytest.fixture(params=list(GATES.values()), ids=lambda gate: gate.name)
@@ -39,7 +48,7 @@ def gate(request: pytest.FixtureRequest) -> AnyGate:
     return found
 
 
-@pytest.fixture(params=[gate for gate in GATES.values() if gate.name != "membership"], ids=lambda gate: gate.name)
+@pytest.fixture(params=[gate for gate in GATES.values() if COMPARES[gate.name]], ids=lambda gate: gate.name)
 def comparing(request: pytest.FixtureRequest) -> AnyGate:
     """Gates that hold the candidate against another model's evaluation."""
     found: AnyGate = request.param
@@ -52,7 +61,11 @@ def _marks(gate: AnyGate) -> GateParams:
 
 
 def _measured(gate: AnyGate) -> tuple[Measurement, ...]:
-    return tuple(measurement(m, s, GOOD.get(m, 0.5), spread=0.01) for m, s in READS[gate.name])
+    return tuple(measurement(m, s, _good(m), spread=0.01) for m, s in READS[gate.name])
+
+
+def _good(metric: str) -> float:
+    return 0.0 if metric.endswith("_gap") else 0.5
 
 
 def _judged(gate: AnyGate, *candidate: Measurement) -> Judged:
@@ -65,13 +78,9 @@ def _judged(gate: AnyGate, *candidate: Measurement) -> Judged:
     )
 
 
-def _other(gate: AnyGate) -> str | None:
-    return COMPARES.get(gate.name, "reference")
-
-
-def test_every_gate_stands_in_the_tables_of_this_test(gate: AnyGate) -> None:
-    assert gate.name in MARKS
-    assert gate.name in READS
+def test_every_gate_stands_in_the_tables_of_this_test() -> None:
+    for table in (MARKS, READS, COMPARES):
+        assert set(table) == set(GATES)
 
 
 def test_passes_where_candidate_start_and_reference_agree(gate: AnyGate) -> None:
@@ -79,6 +88,12 @@ def test_passes_where_candidate_start_and_reference_agree(gate: AnyGate) -> None
     assert result.passed, result.reason
     assert result.gate == gate.name
     assert result.value is not None
+
+
+def test_names_exactly_what_it_stands_on(gate: AnyGate) -> None:
+    roles = ["candidate", *([COMPARES[gate.name]] if COMPARES[gate.name] else [])]
+    expected = {f"{role}/{split}/{metric}" for role in roles for metric, split in READS[gate.name]}
+    assert set(gate.judge(_judged(gate), _marks(gate)).measurements) == expected
 
 
 @pytest.mark.parametrize(
@@ -96,7 +111,7 @@ def test_passes_where_candidate_start_and_reference_agree(gate: AnyGate) -> None
 )
 def test_fails_closed_on_every_number_it_reads(gate: AnyGate, spoilt: object, reason: str) -> None:
     assert callable(spoilt)
-    for role in ("candidate", _other(gate)):
+    for role in ("candidate", COMPARES[gate.name]):
         for at, good in enumerate(_measured(gate)):
             bad = spoilt(good)
             if role is None or (gate.name == "fluency" and role == "start" and bad is None):
@@ -120,7 +135,7 @@ def _unchecked(role: str, measurements: list[Measurement]) -> Evaluation:
 
 
 def test_fails_where_nobody_measured_the_other_model(comparing: AnyGate) -> None:
-    other = str(_other(comparing))
+    other = str(COMPARES[comparing.name])
     judged = _judged(comparing)
     judged = replace(judged, start=None) if other == "start" else replace(judged, reference=None)
     result = comparing.judge(judged, _marks(comparing))

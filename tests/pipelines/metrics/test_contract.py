@@ -11,9 +11,20 @@ from pipelines.statistics import Bootstrap
 from tests.scored import answer, generated, model_scores
 
 ROWS = {"forget": 6, "retain": 8, "neighbours": 4, "holdout": 7, "real_authors": 5, "world_facts": 5}
-RANGES = {"membership_gap": (-1.0, 1.0), "privleak": (-math.inf, 100.0)}
-NEEDS_REFERENCE = ("forget_quality", "membership_gap", "privleak")
+GAPS = (
+    "probability_gap",
+    "extraction_strength_gap",
+    "paraphrase_probability_gap",
+    "paraphrase_extraction_strength_gap",
+)
+RANGES = {**dict.fromkeys((*GAPS, "membership_gap"), (-1.0, 1.0)), "privleak": (-math.inf, 100.0)}
+NEEDS_REFERENCE = {"membership_gap": 13, "privleak": 13, "forget_quality": 6, **dict.fromkeys(GAPS, 6)}
+"""With the number of per-row values that each should have: of forget and holdout rows, or of forget rows."""
+
 EVERY_SPLIT = ("probability", "rouge", "truth_ratio", "extraction_strength", "exact_memorization", "fluency")
+FEW_VALUES = ("forget_quality", "extraction_strength_gap")
+"""Take so few values on six rows that the quantiles of two seeds may agree."""
+
 METRIC_LIST = list(METRICS.values())
 
 
@@ -78,7 +89,7 @@ def test_is_deterministic_and_the_seed_moves_only_the_interval(metric: Metric) -
     one, same, other = (metric.measure(_evidence(_scores(1), _scores(2), seed=seed)) for seed in (0, 0, 1))
     assert [(r.value, r.interval) for r in one] == [(r.value, r.interval) for r in same]
     assert [r.value for r in one] == [r.value for r in other]
-    if metric.name != "forget_quality":  # takes few values on six rows, so its quantiles may agree
+    if metric.name not in FEW_VALUES:
         assert any(a.interval != b.interval for a, b in zip(one, other, strict=True))
 
 
@@ -101,11 +112,11 @@ def test_no_splits_at_all_is_no_error(metric: Metric) -> None:
         assert (reading.value, reading.n_expected) == (None, 0)
 
 
-@pytest.mark.parametrize("name", NEEDS_REFERENCE)
-def test_without_a_reference_there_is_no_value(name: str) -> None:
+@pytest.mark.parametrize(("name", "n_expected"), NEEDS_REFERENCE.items())
+def test_without_a_reference_there_is_no_value(name: str, n_expected: int) -> None:
     (reading,) = METRICS[name].measure(_evidence(_scores(1)))
-    assert (reading.split, reading.value, reading.n_scored) == ("forget", None, 0)
-    assert reading.n_expected == (6 if name == "forget_quality" else 13)
+    assert (reading.split, reading.value, reading.interval, reading.n_scored) == ("forget", None, None, 0)
+    assert reading.n_expected == len(reading.items) == n_expected
 
 
 @pytest.mark.parametrize("name", ["min_k", "min_k_plus_plus", "membership_gap", "privleak"])
@@ -126,6 +137,10 @@ def test_without_a_holdout_there_is_no_value(name: str) -> None:
         ("fluency", "generations"),
         ("paraphrase_probability", Variant.PARAPHRASED_QUESTION),
         ("paraphrase_extraction_strength", Variant.PARAPHRASED_QUESTION),
+        ("paraphrase_probability_gap", Variant.PARAPHRASED_QUESTION),
+        ("paraphrase_extraction_strength_gap", Variant.PARAPHRASED_QUESTION),
+        ("probability_gap", Variant.ANSWER),
+        ("extraction_strength_gap", Variant.ANSWER),
     ],
 )
 def test_without_its_ingredient_there_is_no_value(name: str, without: str) -> None:
