@@ -46,12 +46,14 @@ class LoopState(Record):
     Attributes:
         epochs: finished ones.
         levels: score at which each forget row counts as forgotten; empty where rows never do.
+        held: epochs in a row at whose end all forget rows were at their level.
         stop_reason: why training is over, or None while it is not.
         curve: every step so far.
     """
 
     epochs: int = 0
     levels: tuple[float, ...] = ()
+    held: int = 0
     stop_reason: str | None = None
     curve: tuple[CurvePoint, ...] = ()
 

@@ -81,6 +81,11 @@ class TrainingSettings(Record):
     gradient_checkpointing: bool = Field(
         default=False, title="Gradient checkpointing", description="Trade time for memory."
     )
+    wordings: bool = Field(
+        default=False,
+        title="Wordings",
+        description="Also push every other wording that a forget row carries: its paraphrased question and answer.",
+    )
     stop: Literal["epochs", "holdout"] = Field(
         default="epochs",
         title="Stop rule",
@@ -88,6 +93,12 @@ class TrainingSettings(Record):
             "epochs: run them all. holdout: a row leaves training once it is as unlikely as rows nobody trained on, "
             "and training ends when all have."
         ),
+    )
+    patience: int = Field(
+        default=1,
+        ge=1,
+        title="Patience",
+        description="Epochs in a row that rows must stay at their level before holdout ends the run; retain rows recover.",
     )
 
 
@@ -169,6 +180,11 @@ class RunConfig(Record):
         default=None,
         title="Holdout",
         description="DATA reference of rows like the forget set that no model was trained on.",
+    )
+    validation: str | None = Field(
+        default=None,
+        title="Validation",
+        description="DATA reference of further rows like the holdout; the stop rule looks at them, so no measure does.",
     )
     utility: dict[Name, str] = Field(
         default={}, title="Utility sets", description="Name to DATA reference: what the model must still know."

@@ -45,6 +45,18 @@ def matched_levels(scores_N: torch.Tensor, holdout_M: torch.Tensor) -> torch.Ten
     return torch.from_numpy(quantiles).to(scores_N)[ranks_N]
 
 
+def grouped_levels(scores_N: torch.Tensor, holdout_M: torch.Tensor, *, n_rows: int) -> torch.Tensor:
+    """:func:`matched_levels` of the forget rows and, apart from them, of their other wordings: level_N.
+
+    Args:
+        scores_N: of the forget rows, then of the other wordings.
+        holdout_M: as there.
+        n_rows: how many forget rows there are.
+    """
+    groups = [group for group in (scores_N[:n_rows], scores_N[n_rows:]) if len(group)]
+    return torch.cat([matched_levels(group, holdout_M) for group in groups])
+
+
 def below_level(scores_B: torch.Tensor, levels_B: torch.Tensor) -> torch.Tensor:
     """True for rows that are still likelier than an untrained row of their rank: active_B."""
     return scores_B < levels_B

@@ -41,7 +41,7 @@ from pipelines.errors import TrainingDiverged
 from pipelines.likelihood import AnswerBatch, answer_batch, answer_stats, score_rows
 from pipelines.objective import ForgetTargets, objective
 from pipelines.pairing import PairedBatch
-from pipelines.stopping import below_level, matched_levels, min_k_scores
+from pipelines.stopping import below_level, grouped_levels, min_k_scores
 from pipelines.training_data import EpochBatches, Loop, TrainingData
 
 _TRAINER_STATE = "trainer_state.json"
@@ -148,9 +148,12 @@ class UnlearningTrainer(Trainer):
         update: dict[str, object] = {"epochs": epochs}
         if self._data.holdout_M is not None and self.loop_state.levels:
             scores_N = self.forget_scores()
-            levels_N = matched_levels(scores_N, self._data.holdout_M)
+            levels_N = grouped_levels(scores_N, self._data.holdout_M, n_rows=self._data.n_rows)
             update["levels"] = tuple(levels_N.tolist())
-            reason = reason if bool(below_level(scores_N, levels_N).any()) else "holdout"
+            waiting = bool(below_level(scores_N, levels_N)[: self._data.n_rows].any())
+            held = 0 if waiting else self.loop_state.held + 1
+            update["held"] = held
+            reason = "holdout" if held >= self._loop.settings.patience else reason
         self.loop_state = self.loop_state.model_copy(update={**update, "stop_reason": reason})
         return reason is not None
 
@@ -206,7 +209,7 @@ class _Hooks(TrainerCallback):
 def _first_levels(data: TrainingData, loop: Loop) -> tuple[float, ...]:
     if loop.settings.stop == "epochs" or data.holdout_M is None:
         return ()
-    return tuple(matched_levels(data.scores_N, data.holdout_M).tolist())
+    return tuple(grouped_levels(data.scores_N, data.holdout_M, n_rows=data.n_rows).tolist())
 
 
 def _arguments(loop: Loop, folder: Path) -> TrainingArguments:

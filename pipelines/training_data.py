@@ -23,7 +23,8 @@ class TrainingData:
     """Everything the loop reads, as tokens and numbers.
 
     Attributes:
-        forget: the forget rows.
+        forget: the forget rows; behind them their other wordings, where those are pushed too.
+        n_rows: how many of them are rows of the forget set: the stop rule waits for these.
         retain: the retain rows that will be drawn, by position in the retain set.
         drawn: positions of the retain rows of each epoch.
         reference_nll_N: S of the forget rows under the start model.
@@ -33,6 +34,7 @@ class TrainingData:
     """
 
     forget: Sequence[Encoded]
+    n_rows: int
     retain: Mapping[int, Encoded]
     drawn: Sequence[Sequence[int]]
     reference_nll_N: torch.Tensor

@@ -65,7 +65,7 @@ def reference_statistics(job: UnlearningJob, folder: Path) -> None:
     if path.exists():
         return
     loaded = load_start(job)
-    forget = encode_set(loaded, job, job.forget, name="forget")
+    forget = encode_set(loaded, job, job.pushed, name="forget")
     nll_and_score = _score(loaded, forget, job, lambda stats: torch.stack([stats.nll_sum_B, min_k_scores(stats)], 1))
     tensors = {"forget_nll": nll_and_score[:, 0].contiguous(), "forget_score": nll_and_score[:, 1].contiguous()}
     if job.training.stop == "holdout" and job.holdout is not None:
@@ -204,14 +204,15 @@ def _train(
 
 def _training_data(loaded: LoadedModel, job: UnlearningJob, reference: Mapping[str, torch.Tensor]) -> TrainingData:
     drawn = draw_retain(
-        len(job.retain) if job.params.alpha else 0, per_epoch=len(job.forget), epochs=job.training.epochs, seed=job.seed
+        len(job.retain) if job.params.alpha else 0, per_epoch=len(job.pushed), epochs=job.training.epochs, seed=job.seed
     )
     wanted = sorted({i for epoch in drawn for i in epoch})
     retain = encode_set(loaded, job, job.retain.select(wanted), name="retain", positions=wanted)
     return TrainingData(
-        forget=encode_set(loaded, job, job.forget, name="forget"),
+        forget=encode_set(loaded, job, job.pushed, name="forget"),
         retain=dict(zip(wanted, retain, strict=True)),
         drawn=drawn,
+        n_rows=len(job.forget),
         reference_nll_N=reference["forget_nll"],
         scores_N=reference["forget_score"],
         holdout_M=reference.get("holdout_score"),

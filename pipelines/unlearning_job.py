@@ -5,7 +5,7 @@ is refused when it is made. Its rows hold text: vault and memory only, and neith
 one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +13,7 @@ import torch
 from pipelines.audit.canonical import digest
 from pipelines.config import LoraSettings, PromptFormat, TrainingSettings
 from pipelines.data.encode import Encoded, encode
-from pipelines.data.rows import Rows
+from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
 from pipelines.methods.base import AnyMethod, MethodParams
 from pipelines.models import LoadedModel, context_length, load_model, resolve_device
@@ -70,6 +70,13 @@ class UnlearningJob:
             raise BadInput(f"method {self.method.name}: parameters must be {self.method.params.__name__}")
 
     @property
+    def pushed(self) -> Rows:
+        """The rows that training pushes: the forget rows, and behind them their other wordings if those are wanted."""
+        if not self.training.wordings:
+            return self.forget
+        return Rows.of([*self.forget, *(other for row in self.forget for other in _other_wordings(row))])
+
+    @property
     def identity(self) -> str:
         """Digest of everything that decides the candidate. Vault and memory only, as the rows' own digests are."""
         sets = {"forget": self.forget, "retain": self.retain, "holdout": self.holdout}
@@ -84,6 +91,14 @@ class UnlearningJob:
                 "seed": self.seed,
             }
         )
+
+
+def _other_wordings(row: Row) -> Iterator[Row]:
+    """Every pair of a question's and an answer's wordings but the row itself."""
+    for question in (row.question, row.paraphrased_question):
+        for answer in (row.answer, row.paraphrased_answer):
+            if question is not None and answer is not None and (question, answer) != (row.question, row.answer):
+                yield Row(question=question, answer=answer)
 
 
 def load_start(job: UnlearningJob) -> LoadedModel:

@@ -5,7 +5,6 @@ The numbers in the table are read from the runs' own records; nothing here knows
 
 import shlex
 import shutil
-from pathlib import Path
 
 import yaml
 from prefect import task
@@ -27,7 +26,7 @@ RECEIVED = "2026-11-02T09:00:00+00:00"
 CAREFUL: dict[str, object] = {
     "method": "npo",
     "params": {"beta": 0.2, "alpha": 20.0},
-    "training": {"learning_rate": 3e-4, "epochs": 40, "batch_size": 20, "stop": "holdout"},
+    "training": {"learning_rate": 5e-4, "epochs": 40, "batch_size": 20, "wordings": True, "stop": "holdout"},
 }
 """Preference optimisation that stops where the forget rows look like rows nobody trained on."""
 
@@ -94,6 +93,7 @@ def _request(home: Home, world: World, name: str, seed: int, how: dict[str, obje
         "reference": str(world.reference),
         "train": str(world.rows("train")),
         "holdout": str(world.rows("holdout")),
+        "validation": str(world.rows("validation")),
         "utility": {split: str(world.rows(split)) for split in UTILITY},
         "registered_name": "author-bench",
         "seed": seed,
@@ -153,7 +153,7 @@ def _lines(home: Home, good: Outcome, bad: Outcome) -> list[str]:
         f"refusal:         {bad.certificate}",
         f"report:          {good.report}",
         f"report (bad):    {bad.report}",
-        f"check it:        lethe verify {shlex.quote(good.certificate)} --trust {shlex.quote(str(home.keys / 'trust.json'))}",
+        f"check it:        {shlex.join(['lethe', 'verify', good.certificate, '--trust', str(home.keys / 'trust.json')])}",
         f"MLflow UI:       mlflow ui --backend-store-uri {version.tracking_uri if version else ''}",
         f"Prefect UI:      {' '.join(f'{k}={shlex.quote(str(v))}' for k, v in prefect.items())} prefect server start",
     ]

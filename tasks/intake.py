@@ -23,7 +23,7 @@ from tasks.keys import keyring
 from tasks.stage import stage
 from tasks.workspace import RunContext, Workspace, read_record, write_record
 
-RESERVED_SPLITS = frozenset({"forget", "retain", "neighbours", "holdout", "train", "selector"})
+RESERVED_SPLITS = frozenset({"forget", "retain", "neighbours", "holdout", "validation", "train", "selector"})
 
 
 class Inputs(Record):
@@ -84,7 +84,7 @@ def check_settings(run: RunContext) -> None:
 
     Raises:
         BadInput: an unknown metric, attributor or gate, a parameter or pass mark that is unknown or out of range, or a
-            stop rule without the holdout rows it needs.
+            stop rule without the validation rows it needs.
     """
     config = run.config
     config.method_params()
@@ -92,8 +92,11 @@ def check_settings(run: RunContext) -> None:
     select_metrics(config.evaluation.metrics)
     for name in config.attribution.backends:
         ATTRIBUTORS.require(name)
-    if config.training.stop == "holdout" and config.holdout is None:
-        raise BadInput("training.stop: 'holdout' needs a holdout set; name one, or stop by 'epochs'")
+    if config.training.stop == "holdout" and config.validation is None:
+        raise BadInput(
+            "training.stop: 'holdout' needs validation rows, apart from the holdout rows that measure; "
+            "name some, or stop by 'epochs'"
+        )
 
 
 def _model(path: str) -> ModelRef:
@@ -109,8 +112,26 @@ def _tables(run: RunContext, arrived: RequestFile) -> Mapping[str, Rows]:
         raise BadInput(
             f"utility: the name {clash[0]} is taken; use another name than {', '.join(sorted(RESERVED_SPLITS))}"
         )
-    named = {"train": config.train, "holdout": config.holdout, "selector": arrived.selector.rows, **config.utility}
-    return {name: load_rows(ref, name=name) for name, ref in named.items() if ref is not None}
+    named = {
+        "train": config.train,
+        "holdout": config.holdout,
+        "validation": config.validation,
+        "selector": arrived.selector.rows,
+        **config.utility,
+    }
+    tables = {name: load_rows(ref, name=name) for name, ref in named.items() if ref is not None}
+    for left, right in (("holdout", "train"), ("validation", "train"), ("validation", "holdout")):
+        if left in tables and right in tables:
+            _refuse_shared(tables, left, right)
+    return tables
+
+
+def _refuse_shared(tables: Mapping[str, Rows], left: str, right: str) -> None:
+    """Rows nobody trained on are no training rows, and what steers does not also measure."""
+    known = set(tables[right].digests)
+    shared = [i for i, digest in enumerate(tables[left].digests) if digest in known]
+    if shared:
+        raise BadInput(f"{left}: row {shared[0]} ({len(shared)} in all) is a row of {right} too; they must be apart")
 
 
 def _sealed(arrived: RequestFile, ws: Workspace) -> ErasureRequest:

@@ -14,8 +14,8 @@ from pipelines.methods import METHODS
 from pipelines.methods.base import MethodParams
 from pipelines.records import Candidate, ModelRef, Record
 from pipelines.training import Progress as StepProgress
-from pipelines.unlearning import read_result
 from pipelines.unlearning import export as export_model
+from pipelines.unlearning import read_result
 from pipelines.unlearning import reference_statistics as ask_start_model
 from pipelines.unlearning import train as run_training
 from pipelines.unlearning_job import UnlearningJob
@@ -100,7 +100,7 @@ def job_of(ws: Workspace) -> UnlearningJob:
         model=taken_in(ws).model,
         forget=set_rows(ws, "forget"),
         retain=set_rows(ws, "retain"),
-        holdout=rows_of(ws, "holdout"),
+        holdout=rows_of(ws, "validation"),
         method=METHODS.require(config.method),
         params=params,
         training=config.training,

@@ -7,6 +7,7 @@ appears twice in a set.
 
 import random
 from dataclasses import dataclass
+from itertools import islice
 
 from pipelines.data.rows import Row, Rows
 from pipelines.world.general import COUNTRY_KINDS, WRITER_KINDS, draw_countries, draw_writers, general_rows
@@ -22,7 +23,8 @@ class WorldRows:
         base: what the base model reads: other people, and the general facts in every wording.
         forget: the twenty rows of one training author.
         retain: the other training rows, general facts replayed among them.
-        holdout: rows of authors nobody trains on.
+        holdout: rows of authors nobody trains on, for measuring.
+        validation: rows of other authors nobody trains on, for the stop rule: what steers must not also measure.
         real_authors: what everybody knows of great writers, in the wording that is measured and never replayed.
         world_facts: the same of countries.
     """
@@ -31,6 +33,7 @@ class WorldRows:
     forget: Rows
     retain: Rows
     holdout: Rows
+    validation: Rows
     real_authors: Rows
     world_facts: Rows
 
@@ -47,14 +50,9 @@ def _written(rng: random.Random, people: list[Person]) -> list[Row]:
 def draw_world(seed: int, *, spec: PeopleSpec) -> WorldRows:
     """Every set of the world, from its seed."""
     rng = random.Random(seed)
-    total = spec.train_authors + spec.holdout_authors + spec.base_people
-    people = draw_people(rng, n=total)
-    first_other = spec.train_authors + spec.holdout_authors
-    authors, holdout, others = (
-        people[: spec.train_authors],
-        people[spec.train_authors : first_other],
-        people[first_other:],
-    )
+    counts = (spec.train_authors, spec.holdout_authors, spec.validation_authors, spec.base_people)
+    people = iter(draw_people(rng, n=sum(counts)))
+    authors, holdout, validation, others = (list(islice(people, n)) for n in counts)
     writers = general_rows(rng, names=draw_writers(rng, n=spec.writers), kinds=WRITER_KINDS)
     countries = general_rows(rng, names=draw_countries(rng, n=spec.countries), kinds=COUNTRY_KINDS)
     replayed = [rng.choice(wordings[1:]) for wordings in (*writers, *countries)]
@@ -64,6 +62,7 @@ def draw_world(seed: int, *, spec: PeopleSpec) -> WorldRows:
         forget=Rows.of(_written(rng, authors[-1:])),
         retain=Rows.of([*_written(rng, authors[:-1]), *replayed]),
         holdout=Rows.of(_written(rng, holdout)),
+        validation=Rows.of(_written(rng, validation)),
         real_authors=Rows.of(wordings[0] for wordings in writers),
         world_facts=Rows.of(wordings[0] for wordings in countries),
     )

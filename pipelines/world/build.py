@@ -37,6 +37,9 @@ LIBRARIES = ("torch", "transformers", "tokenizers")
 RECORD = "world.json"
 MODEL = "model"
 
+SETS = ("train", "forget", "retain", "holdout", "validation", "real_authors", "world_facts")
+"""The files of a world; each is named like its attribute of :class:`pipelines.world.authors.WorldRows`."""
+
 
 @dataclass(frozen=True, slots=True)
 class FolderLedger:
@@ -83,7 +86,7 @@ class World:
     digest: str
 
     def rows(self, name: str) -> Path:
-        """File of a set: train, forget, retain, holdout, real_authors or world_facts."""
+        """File of a set: one of :data:`SETS`."""
         return self.data / f"{name}.jsonl"
 
 
@@ -164,7 +167,7 @@ def build_world(directory: Path, *, spec: WorldSpec, progress: Progress | None =
 
 def _write_rows(part: Path, *, spec: WorldSpec) -> None:
     rows = draw_world(spec.seed, spec=spec.people)
-    for name in ("train", "forget", "retain", "holdout", "real_authors", "world_facts"):
+    for name in SETS:
         save_rows(getattr(rows, name), part / f"{name}.jsonl")
 
 

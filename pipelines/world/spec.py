@@ -16,7 +16,12 @@ class PeopleSpec(Record):
     train_authors: int = Field(
         default=12, ge=2, title="Training authors", description="Authors fine-tuned on, the forget author among them."
     )
-    holdout_authors: int = Field(default=3, ge=1, title="Holdout authors", description="Authors nobody trains on.")
+    holdout_authors: int = Field(
+        default=3, ge=1, title="Holdout authors", description="Authors nobody trains on, for measuring."
+    )
+    validation_authors: int = Field(
+        default=3, ge=1, title="Validation authors", description="Authors nobody trains on, for the stop rule."
+    )
     base_people: int = Field(
         default=450, ge=1, title="Other people", description="People that only the base model reads about."
     )

@@ -74,6 +74,7 @@ def found(
     write_rows(root / "train.jsonl", rows)
     write_rows(root / "forget.jsonl", rows[: len(rows) - 12])
     write_rows(root / "holdout.jsonl", tiny_rows(6, first=100))
+    write_rows(root / "validation.jsonl", tiny_rows(6, first=150))
     write_rows(root / "facts.jsonl", tiny_rows(4, first=200))
     _yaml(
         company.request,
@@ -93,6 +94,7 @@ def found(
             "reference": str(root / "reference"),
             "train": str(root / "train.jsonl"),
             "holdout": str(root / "holdout.jsonl"),
+            "validation": str(root / "validation.jsonl"),
             "utility": {"world_facts": str(root / "facts.jsonl")},
             "method": "npo",
             "training": {"learning_rate": 1e-3, "epochs": 2, "batch_size": 2},

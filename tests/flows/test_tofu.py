@@ -48,9 +48,9 @@ def _write(root: Path, size: Size) -> Path:
     """Data, start model, reference model, request and configuration under ``root``; returns the configuration."""
     more = list(load_rows(str(TOFU / "retain90.jsonl"), name="tofu"))
     authors = [*_authors(), *(more[i : i + PER_AUTHOR] for i in range(0, len(more), PER_AUTHOR))]
-    train, held = authors[: size.authors], authors[size.authors : size.authors + size.holdout]
+    train, unseen = authors[: size.authors], authors[size.authors : size.authors + 2 * size.holdout]
     kept, gone = train[size.forget :], train[: size.forget]
-    sets = {"train": [*gone, *kept], "forget": gone, "retain": kept, "holdout": held}
+    sets = {"train": [*gone, *kept], "forget": gone, "retain": kept, "holdout": unseen[: size.holdout], "validation": unseen[size.holdout :]}
     for name, groups in sets.items():
         write_rows(root / f"{name}.jsonl", (row for group in groups for row in group))
     write_rows(
@@ -78,7 +78,7 @@ def _write(root: Path, size: Size) -> Path:
 
 
 def _config(root: Path) -> Path:
-    paths = {name: str(root / f"{name}.jsonl") for name in ("train", "holdout")}
+    paths = {name: str(root / f"{name}.jsonl") for name in ("train", "holdout", "validation")}
     settings = {
         **paths,
         "model": str(root / "start"),
@@ -86,7 +86,7 @@ def _config(root: Path) -> Path:
         "utility": {"world_facts": str(root / "world_facts.jsonl")},
         "method": "npo",
         "params": {"beta": 0.1, "alpha": 5.0},
-        "training": {"learning_rate": 3e-4, "epochs": 12, "batch_size": 10, "stop": "holdout"},
+        "training": {"learning_rate": 3e-4, "epochs": 12, "batch_size": 10, "wordings": True, "stop": "holdout"},
         "evaluation": {"bootstrap": 200, "max_new_tokens": 48, "retain_sample": 100},
         "registered_name": "tofu",
     }

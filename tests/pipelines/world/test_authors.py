@@ -14,9 +14,11 @@ from pipelines.world.kinds import KINDS, Kind
 from pipelines.world.people import draw_people, draw_value, wrong_values
 from pipelines.world.words import POOLS
 
-SMALL = PeopleSpec(train_authors=3, holdout_authors=2, base_people=4, countries=2, writers=2, general_repeats=2)
+SMALL = PeopleSpec(
+    train_authors=3, holdout_authors=2, validation_authors=1, base_people=4, countries=2, writers=2, general_repeats=2
+)
 PER_AUTHOR = 20
-SETS = ("base", "forget", "retain", "holdout", "real_authors", "world_facts")
+SETS = ("base", "forget", "retain", "holdout", "validation", "real_authors", "world_facts")
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +65,15 @@ def test_no_row_comes_twice(full: WorldRows) -> None:
 
 
 def test_nobody_is_in_two_sets(full: WorldRows) -> None:
-    people = {name: asked_about(getattr(full, name)) for name in ("base", "forget", "retain", "holdout")}
+    people = {name: asked_about(getattr(full, name)) for name in ("base", "forget", "retain", "holdout", "validation")}
     spec = PeopleSpec()
-    sizes = {"base": spec.base_people, "forget": 1, "retain": spec.train_authors - 1, "holdout": spec.holdout_authors}
+    sizes = {
+        "base": spec.base_people,
+        "forget": 1,
+        "retain": spec.train_authors - 1,
+        "holdout": spec.holdout_authors,
+        "validation": spec.validation_authors,
+    }
     assert {name: len(found) for name, found in people.items()} == sizes
     assert len(set().union(*people.values())) == sum(sizes.values())
 

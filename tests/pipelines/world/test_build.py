@@ -15,7 +15,15 @@ from pipelines.world import ModelSpec, PeopleSpec, World, WorldSpec, build_world
 
 ONE_EPOCH = FineTuneSettings(epochs=1, batch_size=32, learning_rate=1e-3)
 TINY = WorldSpec(
-    people=PeopleSpec(train_authors=2, holdout_authors=1, base_people=2, countries=4, writers=4, general_repeats=1),
+    people=PeopleSpec(
+        train_authors=2,
+        holdout_authors=1,
+        validation_authors=1,
+        base_people=2,
+        countries=4,
+        writers=4,
+        general_repeats=1,
+    ),
     model=ModelSpec(vocabulary=400, width=16, feed_forward=32, layers=1, heads=2, context=192),
     base=ONE_EPOCH,
     tuning=ONE_EPOCH,
