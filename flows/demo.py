@@ -1,4 +1,4 @@
-"""The demonstration: a world of invented authors, one request that ends registered, one reckless attempt that is refused.
+"""The demonstration: invented authors, one request that ends registered, one reckless attempt that is refused.
 
 Both go through the same ``erase`` flow that a real request takes. The world is cached by digest; a second demonstration
 checks and reuses what the first one did.

@@ -98,7 +98,7 @@ class TrainingSettings(Record):
         default=1,
         ge=1,
         title="Patience",
-        description="Epochs in a row that rows must stay at their level before holdout ends the run; retain rows recover.",
+        description="Epochs in a row that rows must stay at their level before the run ends; retain rows recover.",
     )
 
 
@@ -218,7 +218,7 @@ class RunConfig(Record):
     @field_validator("method")
     @classmethod
     def _known_method(cls, name: str) -> str:
-        from pipelines.methods import METHODS  # late: torch loads only when a run is configured
+        from pipelines.methods import METHODS  # noqa: PLC0415 - loads torch, when a run is configured
 
         return METHODS.require(name).name
 
@@ -228,7 +228,7 @@ class RunConfig(Record):
         Raises:
             BadInput: an unknown parameter, or one out of range.
         """
-        from pipelines.methods import METHODS
+        from pipelines.methods import METHODS  # noqa: PLC0415 - loads torch, when a run is configured
 
         params: type[MethodParams] = METHODS.require(self.method).params
         return validated(params, self.params, where=f"params of method {self.method}")

@@ -26,7 +26,14 @@ RECEIVED = "2026-11-02T09:00:00+00:00"
 CAREFUL: dict[str, object] = {
     "method": "npo",
     "params": {"beta": 0.2, "alpha": 20.0},
-    "training": {"learning_rate": 5e-4, "epochs": 40, "batch_size": 20, "wordings": True, "stop": "holdout"},
+    "training": {
+        "learning_rate": 4e-4,
+        "epochs": 60,
+        "batch_size": 20,
+        "wordings": True,
+        "stop": "holdout",
+        "patience": 3,
+    },
 }
 """Preference optimisation that stops where the forget rows look like rows nobody trained on."""
 
@@ -144,7 +151,7 @@ def _cell(evaluation: Evaluation, metric: str, split: str) -> str:
 
 def _lines(home: Home, good: Outcome, bad: Outcome) -> list[str]:
     version = good.version
-    prefect = {"PREFECT_HOME": home.root / "prefect", "PREFECT_SERVER_UI_V2_ENABLED": "false"}
+    prefect = {"PREFECT_HOME": shlex.quote(str(home.root / "prefect")), "PREFECT_SERVER_UI_V2_ENABLED": "false"}
     named = f"{version.name} version {version.version}, alias {version.alias}" if version else "nothing"
     return [
         f"registered:      {named}",
@@ -155,5 +162,5 @@ def _lines(home: Home, good: Outcome, bad: Outcome) -> list[str]:
         f"report (bad):    {bad.report}",
         f"check it:        {shlex.join(['lethe', 'verify', good.certificate, '--trust', str(home.keys / 'trust.json')])}",
         f"MLflow UI:       mlflow ui --backend-store-uri {version.tracking_uri if version else ''}",
-        f"Prefect UI:      {' '.join(f'{k}={shlex.quote(str(v))}' for k, v in prefect.items())} prefect server start",
+        f"Prefect UI:      {' '.join(f'{name}={value}' for name, value in prefect.items())} prefect server start",
     ]

@@ -1,4 +1,4 @@
-"""Where requests stand, read from the run folders: names on disk say complete or interrupted, verdicts say how it ended."""
+"""Where requests stand: names on disk say complete or interrupted, verdicts say how it ended."""
 
 from pathlib import Path
 

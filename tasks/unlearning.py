@@ -1,4 +1,4 @@
-"""The three sub-stages that make a candidate: what the start model says of the forget rows, the loop, and the model folder.
+"""The three sub-stages that make a candidate: the start model's word on the forget rows, the loop, the folder.
 
 The first two write into the vault, because they have seen the forget set; the third writes the candidate where anybody
 may read it. None of them can read a signing key's folder name, let alone a key. A training that diverges is a refusal,

@@ -1,5 +1,6 @@
 """Verbs that carry requests: ``demo``, ``run`` and ``status``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,8 @@ def demo(
     as_json: AsJson = False,
 ) -> int:
     """Build the demo world, run one request that ends registered and one that must be refused; say where to look."""
+    # Threads wait for one another longer than they work on matrices this small.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     folder = opened(home)
     from flows.demo import demo as flow
 

@@ -12,7 +12,7 @@ DEPLOYMENTS = ROOT / "deployments"
 def test_example_request_and_config_are_valid() -> None:
     assert load_request(DEPLOYMENTS / "examples" / "request.yaml").selector.kind == "rows"
     config = load_config(DEPLOYMENTS / "examples" / "config.yaml")
-    assert config.method_params()
+    assert config.method_params().content_digest()
 
 
 @pytest.mark.parametrize("path", sorted((DEPLOYMENTS / "policies").glob("*.yaml")), ids=lambda path: path.stem)

@@ -50,7 +50,13 @@ def _write(root: Path, size: Size) -> Path:
     authors = [*_authors(), *(more[i : i + PER_AUTHOR] for i in range(0, len(more), PER_AUTHOR))]
     train, unseen = authors[: size.authors], authors[size.authors : size.authors + 2 * size.holdout]
     kept, gone = train[size.forget :], train[: size.forget]
-    sets = {"train": [*gone, *kept], "forget": gone, "retain": kept, "holdout": unseen[: size.holdout], "validation": unseen[size.holdout :]}
+    sets = {
+        "train": [*gone, *kept],
+        "forget": gone,
+        "retain": kept,
+        "holdout": unseen[: size.holdout],
+        "validation": unseen[size.holdout :],
+    }
     for name, groups in sets.items():
         write_rows(root / f"{name}.jsonl", (row for group in groups for row in group))
     write_rows(

@@ -26,7 +26,8 @@ def test_config_from_yaml_round_trips(tmp_path: Path) -> None:
 
 def test_field_list_is_frozen() -> None:
     assert set(RunConfig.model_fields) == {
-        "model", "train", "reference", "holdout", "validation", "utility", "method", "params", "lora", "training", "attribution",
+        "model", "train", "reference", "holdout", "validation", "utility",
+        "method", "params", "lora", "training", "attribution",
         "scope",        "quality", "evaluation", "prompt_format", "registered_name", "device", "seed",
     }  # fmt: skip
 

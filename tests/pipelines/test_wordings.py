@@ -1,4 +1,4 @@
-"""Pushing every wording of a forget row: which rows are pushed, what the stop rule waits for, and that it reaches further."""
+"""Pushing every wording of a forget row: what is pushed, what the stop rule waits for, how far it reaches."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -5,12 +5,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tiny import tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from pipelines.config import PromptFormat
 from pipelines.data.encode import IGNORED, Encoded, collate, encode, length_batches
 from pipelines.errors import BadInput
+from tests.tiny import tiny_tokenizer
 
 FORMAT = PromptFormat()
 
@@ -26,8 +26,11 @@ def _encode(tokenizer: PreTrainedTokenizerFast, question: str, answer: str, *, m
 
 def test_answer_tokens_spell_the_answer_with_its_separator(tokenizer: PreTrainedTokenizerFast) -> None:
     item = _encode(tokenizer, "Who?", "Nobody knows.")
-    assert tokenizer.decode(item.input_ids[item.answer_start : item.answer_end]) == " Nobody knows."
-    assert tokenizer.decode(item.input_ids[: item.answer_start], skip_special_tokens=True) == "Question: Who?\nAnswer:"
+    assert tokenizer.decode(list(item.input_ids[item.answer_start : item.answer_end])) == " Nobody knows."
+    assert (
+        tokenizer.decode(list(item.input_ids[: item.answer_start]), skip_special_tokens=True)
+        == "Question: Who?\nAnswer:"
+    )
     assert item.input_ids[item.answer_end :] == (tokenizer.eos_token_id,)
 
 
@@ -39,7 +42,7 @@ def test_prompt_tokens_do_not_depend_on_the_answer(tokenizer: PreTrainedTokenize
 
 def test_plain_text_has_no_prompt(tokenizer: PreTrainedTokenizerFast) -> None:
     item = _encode(tokenizer, "", "A line of a book.")
-    assert tokenizer.decode(item.input_ids, skip_special_tokens=True) == "A line of a book."
+    assert tokenizer.decode(list(item.input_ids), skip_special_tokens=True) == "A line of a book."
 
 
 def test_too_long_row_is_refused_by_index_without_text(tokenizer: PreTrainedTokenizerFast) -> None:
