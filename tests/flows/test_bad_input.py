@@ -184,6 +184,11 @@ BAD: dict[str, tuple[Break, str]] = {
         "forget: row 1 is not in the training data",
     ),
     "a forget row twice": (_rows("forget.jsonl", tiny_row(0), tiny_row(1), tiny_row(0)), "rows 0 and 2 are the same"),
+    "holdout rows that were trained on": (
+        _rows("holdout.jsonl", tiny_row(100), tiny_row(5)),
+        "holdout: row 1 (1 in all) is a row of train too",
+    ),
+    "validation rows that measure": (_config(validation="holdout.jsonl"), "validation: row 0 (6 in all) is a row of"),
     "nothing left to retain": (_rows("forget.jsonl", *tiny_rows(16)), "some must be left to retain"),
     "not UTF-8": (_write("train.jsonl", b'{"question": "Writer \xff", "answer": "Town"}\n'), "line 1 is not UTF-8"),
     "truncated Parquet": (_train_parquet(lambda data: data[: len(data) // 2]), "not a complete Parquet file"),
@@ -212,7 +217,7 @@ BAD: dict[str, tuple[Break, str]] = {
         _write("policy.yaml", b"{name: p, description: d, gates: {utility: {ratio: -1}}}"),
         "gate utility: ratio",
     ),
-    "a stop rule without its rows": (_config(holdout=None, training={"stop": "holdout"}), "stop: 'holdout' needs"),
+    "a stop rule without its rows": (_config(validation=None, training={"stop": "holdout"}), "stop: 'holdout' needs"),
     "a utility set named forget": (_config(utility={"forget": "facts.jsonl"}), "utility: the name forget is taken"),
     "no model": (_config(model="gone"), "gone: no such model folder"),
     "a pickle": (
