@@ -19,6 +19,7 @@ from pipelines.errors import VerificationFailed
 from pipelines.methods import METHODS
 from pipelines.provenance import code_commit, code_digest, lock_digest
 from pipelines.records import Candidate, Digest, Evaluation, Measurement, Record, Verdict
+from tasks.artifacts import show_note
 from tasks.intake import taken_in
 from tasks.keys import keyring
 from tasks.seal import SealedSets, seal_of, sealed_sets
@@ -71,6 +72,8 @@ def certify(
         write_atomic(part / FILE, _issued(ws, payload.read_bytes(), candidate))
 
     folder = ws.step("certify", inputs, build)
+    kind = "certificate" if verdict.passed else "refusal"
+    show_note("certify", f"# Signed {kind}\n- statement: `{_statement_digest(folder)}`\n- file: `{folder / FILE}`")
     return Certified(path=str(folder / FILE), digest=_statement_digest(folder), passed=verdict.passed)
 
 

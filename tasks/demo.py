@@ -153,6 +153,7 @@ def _lines(home: Home, good: Outcome, bad: Outcome) -> list[str]:
     version = good.version
     prefect = {"PREFECT_HOME": shlex.quote(str(home.root / "prefect")), "PREFECT_SERVER_UI_V2_ENABLED": "false"}
     named = f"{version.name} version {version.version}, alias {version.alias}" if version else "nothing"
+    check = shlex.join(["lethe", "verify", good.certificate, "--trust", str(home.keys / "trust.json")])
     return [
         f"registered:      {named}",
         *(f"refused because: {reason}" for reason in bad.reasons),
@@ -160,7 +161,7 @@ def _lines(home: Home, good: Outcome, bad: Outcome) -> list[str]:
         f"refusal:         {bad.certificate}",
         f"report:          {good.report}",
         f"report (bad):    {bad.report}",
-        f"check it:        {shlex.join(['lethe', 'verify', good.certificate, '--trust', str(home.keys / 'trust.json')])}",
+        f"check it:        {check}",
         f"MLflow UI:       mlflow ui --backend-store-uri {version.tracking_uri if version else ''}",
         f"Prefect UI:      {' '.join(f'{name}={value}' for name, value in prefect.items())} prefect server start",
     ]

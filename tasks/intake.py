@@ -19,6 +19,7 @@ from pipelines.evaluation import select_metrics
 from pipelines.judgement import check_policy
 from pipelines.model_folder import check_model_folder
 from pipelines.records import Digest, ErasureRequest, ModelRef, Record, RequestFile, deadline_after
+from tasks.artifacts import show_note
 from tasks.keys import keyring
 from tasks.stage import stage
 from tasks.workspace import RunContext, Workspace, read_record, write_record
@@ -76,6 +77,9 @@ def take_in(run: RunContext) -> ErasureRequest:
         {**named, "models": inputs.plain(), "config": run.config.plain(), "policy": run.policy.plain()},
         build_public,
     )
+    lines = [f"# {request.id}", f"- target: {request.target.value}", f"- legal basis: {request.legal_basis.value}"]
+    lines += [f"- deadline: {request.deadline:%Y-%m-%d}", f"- start model: `{model.digest}`"]
+    show_note("intake", "\n".join([*lines, *(f"- {name}: {count} rows" for name, count in counts.items())]))
     return request
 
 

@@ -14,6 +14,7 @@ from pipelines.config import Name, RunConfig, Scalar
 from pipelines.errors import VerificationFailed
 from pipelines.home import Home
 from pipelines.records import Candidate, Digest, Evaluation, Record, RequestId, SealedSet
+from tasks.artifacts import show_note
 from tasks.certificate import Certified
 from tasks.outcome import RegisteredVersion
 from tasks.progress import Progress
@@ -103,6 +104,10 @@ def register(
         )
 
     ws.step("register", {"version": version.plain()}, build)
+    show_note(
+        "register",
+        f"# {version.name} version {version.version}\n- alias: {version.alias}\n- model: `{version.model_digest}`",
+    )
     Progress("register")(1, 1, f"{version.name} version {version.version} is {version.alias}")
     return version
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from pipelines.audit.encoding import write_atomic
+from pipelines.audit.keys import load_private_key
 from pipelines.gates.membership import MembershipMarks
 from pipelines.metrics import METRICS
 from pipelines.provenance import code_commit, code_digest, lock_digest
@@ -23,6 +24,7 @@ from pipelines.report.data import (
 from pipelines.score_table import FORGET
 from tasks.artifacts import show_note
 from tasks.certificate import LIMITS, NOT_MEASURED, Certified
+from tasks.keys import keyring
 from tasks.outcome import Outcome, RegisteredVersion
 from tasks.progress import Progress
 from tasks.quality import QualityReport
@@ -70,6 +72,8 @@ def conclude(
         write_record(part, "outcome", outcome)
 
     ws.step("report", {"outcome": outcome.plain(), "statement": certified.digest}, build)
+    # What came after the certificate is signed over too: no byte of the log can change unseen from here on.
+    ws.log.checkpoint(load_private_key(keyring(ws.home).private("log")))
     ended = f"registered as {version.name} {version.version}" if version else "refused"
     lines = [f"# {run.request_id}: {ended}", *(f"- {reason}" for reason in verdict.reasons)]
     show_note("report", "\n".join([*lines, f"- certificate: `{outcome.certificate}`", f"- report: `{outcome.report}`"]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.data.rows import Rows
 from pipelines.records import Record, SealedSet
+from tasks.artifacts import show_table
 from tasks.scope import set_rows
 from tasks.stage import stage
 from tasks.workspace import RunContext, Workspace, read_record, write_record
@@ -45,6 +46,8 @@ def seal(run: RunContext) -> SealedSets:
         {"sealed": sealed.plain(), "policy": run.policy.content_digest(), "config": run.config.content_digest()},
         build,
     )
+    rows = [(kept.role, kept.count, kept.commitment) for kept in (sealed.forget, sealed.retain)]
+    show_table("seal", ("set", "rows", "commitment"), rows)
     return sealed
 
 

@@ -1,8 +1,8 @@
 """The three sub-stages that make a candidate: the start model's word on the forget rows, the loop, the folder.
 
 The first two write into the vault, because they have seen the forget set; the third writes the candidate where anybody
-may read it. None of them can read a signing key's folder name, let alone a key. A training that diverges is a refusal,
-not a crash: its reason is returned.
+may read it. None of them opens a signing key. A training that diverges is a refusal, not a crash: its reason is
+returned.
 """
 
 import shutil
@@ -19,6 +19,7 @@ from pipelines.unlearning import read_result
 from pipelines.unlearning import reference_statistics as ask_start_model
 from pipelines.unlearning import train as run_training
 from pipelines.unlearning_job import UnlearningJob
+from tasks.artifacts import show_note
 from tasks.device import device_slot
 from tasks.intake import rows_of, taken_in
 from tasks.progress import Progress
@@ -86,6 +87,9 @@ def export(run: RunContext) -> Candidate:
 
     ws.step("unlearn", {"trained": ws.outputs("train", private=True)}, build)
     candidate = read_record(final.parent, "candidate", Candidate)
+    lines = [f"# {candidate.method}: {candidate.steps} steps, {candidate.epochs} epochs"]
+    lines += [f"- stopped by: {candidate.stop_reason}", f"- candidate: `{candidate.model.digest}`"]
+    show_note("unlearn", "\n".join([*lines, f"- made from: `{candidate.parent_digest}`"]))
     ws.tell({"kind": "candidate", "candidate": candidate.model.digest, "parent": candidate.parent_digest})
     return candidate
 
