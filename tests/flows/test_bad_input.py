@@ -1,103 +1,22 @@
 """Input that cannot be used, given on the command line: one line, exit code 2, no text of a row, nothing half-written.
 
-What goes wrong while a run is at work (a loss that is no number, a full disk, an MLflow that is away) is here too: the
-run is refused or waits, and goes on where it was.
+Before any stage has made anything, that is; what goes wrong later is in test_trouble.py.
 """
 
-import errno
 import json
-import logging
-import re
-import shutil
-import socket
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.cli import run
 from pipelines.data.rows import Row
-from tests.flows.company import REQUEST, Company, found, write_rows
-from tests.servers import free_port
+from tests.flows.company import Company, write_rows
+from tests.flows.refusal import refuses
 from tests.tiny import tiny_row, tiny_rows
 
 Break = Callable[[Company], object]
-
-WORDS = ("Writer", "Town", "birthplace", "Ada Example")
-"""Of every row of the tiny company, and of its request."""
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return found(tmp_path_factory.mktemp("template")).root
-
-
-@pytest.fixture
-def company(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
-    """A company in the working folder, from a copy of the template."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    for file in ("request.yaml", "config.yaml"):
-        path = tmp_path / file
-        path.write_text(path.read_text().replace(str(template), str(tmp_path)))
-    return Company(tmp_path)
-
-
-@pytest.fixture
-def prefect_says_nothing(prefect_env: None) -> Iterator[None]:
-    """The command sets this before it imports Prefect; here Prefect may have been imported by another test."""
-    from prefect.logging.handlers import PrefectConsoleHandler
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    import flows.erase  # noqa: F401 - sets up Prefect's logging
-
-    handlers = [h for h in logging.getLogger().handlers if isinstance(h, PrefectConsoleHandler)]
-    for handler in handlers:
-        handler.setLevel(logging.CRITICAL)
-    # A flow's last second goes into ending its heartbeat.
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
-
-
-@pytest.fixture
-def quick(company: Company) -> Company:
-    """A company whose runs do no more than they must."""
-    company.set_config(
-        attribution={"backends": ["bm25"]},
-        utility={},
-        evaluation={"bootstrap": 100, "max_new_tokens": 1},
-    )
-    return company
-
-
-def _files(company: Company) -> set[Path]:
-    return {path for path in company.root.rglob("*") if company.home not in path.parents and path != company.home}
-
-
-def _refuses(company: Company, arguments: list[str], capsys: pytest.CaptureFixture[str], *, code: int = 2) -> str:
-    """Run, check everything that holds of every refusal, and return the line."""
-    before = _files(company)
-    assert run(arguments) == code
-    shown = capsys.readouterr()
-    said = [line for line in shown.err.splitlines() if line]
-    assert len(said) == 1, shown.err
-    assert said[0].startswith("lethe: ")
-    assert shown.out == ""
-    assert not any(word in said[0] for word in WORDS), said[0]
-    assert _files(company) == before, "something was written outside the home"
-    _nothing_half_written(company)
-    return said[0]
-
-
-def _nothing_half_written(company: Company) -> None:
-    parts = list(company.home.rglob("*.part"))
-    assert all(path.is_dir() for path in parts), parts
-    assert not [path for path in parts if path.with_suffix("").exists()], parts
-    assert not (company.home / "mlflow" / "mlflow.db").exists(), "something was registered"
-    assert not (company.home / "runs" / REQUEST / "register").exists()
 
 
 def _config(**changes: object) -> Break:
@@ -248,17 +167,17 @@ BAD: dict[str, tuple[Break, str]] = {
 def test_run_refuses(case: str, company: Company, capsys: pytest.CaptureFixture[str]) -> None:
     spoil, said = BAD[case]
     spoil(company)
-    assert said in _refuses(company, company.arguments("--json"), capsys)
+    assert said in refuses(company, company.arguments("--json"), capsys)
 
 
 def test_unlearn_refuses_sets_that_overlap(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(company.root / "retain.jsonl", tiny_rows(12, first=3))
     sets = ["--forget", "forget.jsonl", "--retain", "retain.jsonl"]
     said = "overlap in 1 rows: forget row 3 is retain row 0"
-    assert said in _refuses(
+    assert said in refuses(
         company, ["unlearn", "--model", "start", *sets, "--method", "npo", "--out", "candidate"], capsys
     )
-    assert said in _refuses(company, ["scope", "--train", "train.jsonl", *sets], capsys)
+    assert said in refuses(company, ["scope", "--train", "train.jsonl", *sets], capsys)
 
 
 VERBS: dict[str, tuple[list[str], str]] = {
@@ -290,7 +209,7 @@ def test_unlearn_refuses(case: str, company: Company, capsys: pytest.CaptureFixt
         "--out",
         "candidate",
     ]
-    assert said in _refuses(company, [*given, *more], capsys)
+    assert said in refuses(company, [*given, *more], capsys)
 
 
 @pytest.mark.parametrize(
@@ -306,103 +225,4 @@ def test_unlearn_refuses(case: str, company: Company, capsys: pytest.CaptureFixt
 def test_evaluate_refuses(more: list[str], said: str, company: Company, capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(company.root / "retain.jsonl", tiny_rows(12, first=4))
     given = ["evaluate", "--model", "start", "--forget", "forget.jsonl", "--retain", "retain.jsonl"]
-    assert said in _refuses(company, [*given, *more], capsys)
-
-
-@pytest.mark.usefixtures("prefect_says_nothing")
-def test_a_loss_that_is_no_number_ends_in_a_signed_refusal(
-    quick: Company, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The loss is spoiled once, as soon as there is a checkpoint to keep."""
-    import pipelines.training
-    from pipelines.objective import Terms, objective
-
-    training = quick.home / "vault" / REQUEST / "steps" / "train.part"
-
-    def spoiled(*arguments: object, **named: object) -> Terms:
-        terms = objective(*arguments, **named)  # type: ignore[arg-type]
-        return replace(terms, loss=terms.loss * float("nan")) if list(training.glob("checkpoint-*")) else terms
-
-    monkeypatch.setattr(pipelines.training, "objective", spoiled)
-    assert run(quick.arguments("--json")) == 3
-    shown = capsys.readouterr()
-    outcome = json.loads(shown.out)
-    assert outcome["status"] == "refused"
-    [reason] = outcome["reasons"]
-    assert re.fullmatch(r"training diverged: step \d+: the loss is nan; lower the learning rate", reason)
-    assert outcome["candidate_digest"] is None
-    assert outcome["version"] is None
-    assert not (quick.home / "mlflow" / "mlflow.db").exists()
-    [kept] = training.glob("checkpoint-*")
-    assert (kept / "trained.safetensors").is_file(), "the last good checkpoint"
-    assert run(["verify", outcome["certificate"], "--home", str(quick.home), "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["ok"] is True
-    _nothing_half_written(quick)
-
-
-@pytest.mark.usefixtures("prefect_says_nothing")
-def test_a_full_disk_stops_a_run_that_then_goes_on(
-    quick: Company, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import pipelines.checkpoints
-
-    whole = {pipelines.checkpoints: "save_file", pq: "write_table"}
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    for module, name in whole.items():
-        with monkeypatch.context() as disk:
-            disk.setattr(module, name, full)
-            assert "no space left on the device" in _refuses(quick, quick.arguments("--json"), capsys)
-    trained = _mtime(quick, "train")
-    assert run(quick.arguments("--json")) == 0
-    assert json.loads(capsys.readouterr().out)["status"] == "registered"
-    assert _mtime(quick, "train") == trained, "trained again"
-
-
-@pytest.mark.usefixtures("prefect_says_nothing")
-def test_an_mlflow_that_is_away_is_waited_for_and_nothing_is_lost(
-    quick: Company, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import tasks.registry
-
-    tries: list[int] = []
-    register_version = tasks.registry.register_version
-
-    def counted(registration: tasks.registry.Registration, **home: object) -> object:
-        tries.append(1)
-        return register_version(registration, **home)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(tasks.registry, "register_version", counted)
-    monkeypatch.setattr(tasks.registry.register, "retry_delay_seconds", [0.0, 0.0, 0.0])
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    address = f"http://127.0.0.1:{free_port()}"
-    with monkeypatch.context() as away:
-        away.setenv("MLFLOW_TRACKING_URI", address)
-        said = _refuses(quick, quick.arguments("--json"), capsys, code=1)
-    assert f"MLflow at {address} did not answer" in said
-    assert "run again to resume" in said
-    assert len(tries) == 4, "one try and three more"
-    assert run(["status", REQUEST, "--json", "--home", str(quick.home)]) == 0
-    [state] = json.loads(capsys.readouterr().out)
-    assert state["stage"] == "certify"
-    assert "run it again" in state["status"]
-
-    trained, certified = _mtime(quick, "train"), _mtime(quick, "certify")
-    assert run(quick.arguments("--json")) == 0
-    outcome = json.loads(capsys.readouterr().out)
-    assert outcome["version"]["alias"] == "challenger"
-    assert (_mtime(quick, "train"), _mtime(quick, "certify")) == (trained, certified), "done again"
-
-
-def _mtime(company: Company, step: str) -> int:
-    places = (company.home / "vault" / REQUEST / "steps" / step, company.home / "runs" / REQUEST / step)
-    [folder] = [place for place in places if place.is_dir()]
-    return (folder / "step.json").stat().st_mtime_ns
-
-
-def test_free_port_is_closed() -> None:
-    with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
-        probe.connect(("127.0.0.1", free_port()))
+    assert said in refuses(company, [*given, *more], capsys)

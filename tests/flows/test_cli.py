@@ -11,7 +11,7 @@ import pytest
 from flows.cli import app, run
 from pipelines.home import Home
 from pipelines.provenance import ROOT
-from tests.flows.company import Company, found, write_rows
+from tests.flows.company import Company, write_rows
 from tests.servers import PrefectServer
 from tests.tiny import tiny_row, tiny_rows
 
@@ -22,11 +22,10 @@ TEXT = ("Writer", "Town", tiny_row(0).question)
 
 
 @pytest.fixture
-def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
-    monkeypatch.chdir(tmp_path)
-    made = found(tmp_path)
-    write_rows(tmp_path / "retain.jsonl", tiny_rows(12, first=4))
-    return made
+def company(company: Company) -> Company:
+    """With a retain set, which the verbs without a request are given."""
+    write_rows(company.root / "retain.jsonl", tiny_rows(12, first=4))
+    return company
 
 
 def _python(*arguments: str) -> "subprocess.CompletedProcess[str]":
