@@ -3,8 +3,11 @@
 The numbers in the table are read from the runs' own records; nothing here knows how the runs should end.
 """
 
+import os
 import shlex
 import shutil
+import sys
+from pathlib import Path
 
 import yaml
 from prefect import task
@@ -151,9 +154,9 @@ def _cell(evaluation: Evaluation, metric: str, split: str) -> str:
 
 def _lines(home: Home, good: Outcome, bad: Outcome) -> list[str]:
     version = good.version
-    prefect = {"PREFECT_HOME": shlex.quote(str(home.root / "prefect")), "PREFECT_SERVER_UI_V2_ENABLED": "false"}
+    state = f"PREFECT_HOME={shlex.quote(str(home.root / 'prefect'))} PREFECT_SERVER_UI_V2_ENABLED=false"
     named = f"{version.name} version {version.version}, alias {version.alias}" if version else "nothing"
-    check = shlex.join(["lethe", "verify", good.certificate, "--trust", str(home.keys / "trust.json")])
+    check = shlex.join([_program("lethe"), "verify", good.certificate, "--trust", str(home.keys / "trust.json")])
     return [
         f"registered:      {named}",
         *(f"refused because: {reason}" for reason in bad.reasons),
@@ -162,6 +165,12 @@ def _lines(home: Home, good: Outcome, bad: Outcome) -> list[str]:
         f"report:          {good.report}",
         f"report (bad):    {bad.report}",
         f"check it:        {check}",
-        f"MLflow UI:       mlflow ui --backend-store-uri {version.tracking_uri if version else ''}",
-        f"Prefect UI:      {' '.join(f'{name}={value}' for name, value in prefect.items())} prefect server start",
+        f"MLflow UI:       {_program('mlflow')} ui --backend-store-uri {version.tracking_uri if version else ''}",
+        f"Prefect UI:      {state} {_program('prefect')} server start",
     ]
+
+
+def _program(name: str) -> str:
+    """How to start a program of this environment from here: by name where the shell finds it, else by its path."""
+    own = Path(sys.executable).with_name(name)
+    return name if shutil.which(name) or not own.exists() else os.path.relpath(own)
