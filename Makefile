@@ -52,7 +52,7 @@ bench: $(STAMP)
 
 # The command reference, drawn from the program itself.
 docs: $(STAMP)
-	$(BIN)/typer flows.cli utils docs --name lethe --title "The lethe command" --output docs/cli.md
+	PYTHONPATH=. $(BIN)/python -m typer flows.cli utils docs --name lethe --title "The lethe command" --output docs/cli.md
 
 lock: $(STAMP)
 	$(BIN)/python deployments/lock.py requirements.lock

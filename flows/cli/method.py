@@ -52,6 +52,8 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     epochs: Annotated[int, typer.Option(help="Most passes over the forget set.")] = LOOP.epochs,
     batch_size: Annotated[int, typer.Option(help="Forget rows per step.")] = LOOP.batch_size,
     stop: Annotated[str, typer.Option(help="epochs, or holdout: stop where rows look unseen.")] = LOOP.stop,
+    patience: Annotated[int, typer.Option(help="Epochs that --stop holdout must hold.", min=1)] = LOOP.patience,
+    wordings: Annotated[bool, typer.Option(help="Also push the paraphrases that forget rows carry.")] = LOOP.wordings,
     lora_r: Annotated[int, typer.Option(help="Rank of LoRA adapters; 0 trains all weights.", min=0)] = 0,
     prompt: Prompt = None,
     chat: Chat = False,
@@ -64,7 +66,7 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     opened(home)
     form = prompt_format(prompt, chat=chat)
     loop = {"learning_rate": learning_rate, "epochs": epochs, "batch_size": batch_size, "stop": stop}
-    training = validated(TrainingSettings, loop, where="training")
+    training = validated(TrainingSettings, {**loop, "patience": patience, "wordings": wordings}, where="training")
     lora = validated(LoraSettings, {"r": lora_r, "alpha": 2 * lora_r}, where="--lora-r") if lora_r else None
     chosen, params = _method(method, parameters or [])
     from pipelines.scope.selection import refuse_copies, refuse_overlap

@@ -31,7 +31,7 @@ def test_a_server_that_does_not_answer_is_unavailable_and_its_password_untold(
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
-        ("sqlite:////srv/lethe/mlflow.db", "sqlite:////srv/lethe/mlflow.db"),
+        ("sqlite:////data/lethe/mlflow.db", "sqlite:////data/lethe/mlflow.db"),
         ("https://user:hunter2@mlflow.example:5000/x?token=hunter2", "https://mlflow.example:5000/x"),
         ("postgresql://user:hunter2@db@db.example/mlflow?password=hunter2", "postgresql://db.example/mlflow"),
     ],
