@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,10 +21,32 @@ STEPS = (
 QUICK = ("train", "certify")
 
 
-def _run(company: Company, step: str) -> "subprocess.CompletedProcess[str]":
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def _run(company: Company, step: str) -> Ended:
+    """Run the command line, killed where ``step`` is about to be complete.
+
+    A killed process leaves the ephemeral server it started behind, with its pipes open: output goes to files, and the
+    whole process group is ended.
+    """
     command = [sys.executable, "-W", "ignore", "-m", "tests.flows.killed", step, *company.arguments("--json")]
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{company.root}/mlflow.db"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    out, err = company.root / "out", company.root / "err"
+    with out.open("w") as stdout, err.open("w") as stderr:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stdout, stderr=stderr, process_group=0)
+        try:
+            process.wait(240)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return Ended(process.returncode, out.read_text(), err.read_text())
 
 
 @pytest.fixture(scope="module")
