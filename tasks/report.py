@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+from pipelines.attribution.report import AttributionReport
 from pipelines.audit.encoding import write_atomic
 from pipelines.audit.keys import load_private_key
 from pipelines.gates.membership import MembershipMarks
@@ -117,7 +118,7 @@ def _data(
 
 def _scope(ws: Workspace) -> tuple[Fact, ...]:
     scope = scope_of(ws)
-    counts = {
+    counts: dict[str, int] = {
         "Rows requested": sum(row.reason == "requested" for row in scope.forget),
         "Near-duplicates added": sum(row.reason == "near_duplicate" for row in scope.forget),
         "Further copies removed": len(scope.copies),
@@ -126,7 +127,9 @@ def _scope(ws: Workspace) -> tuple[Fact, ...]:
         "Out of scope": scope.n_out_of_scope,
         "Proposed by attribution, for review": len(scope.proposals),
     }
-    return tuple(Fact(label=label, value=str(count)) for label, count in counts.items())
+    legs = read_record(ws.folder("attribution"), "report", AttributionReport).legs
+    found = {f"Attribution by {leg.leg}": f"{leg.status.replace('_', ' ')}, {leg.n_found} rows" for leg in legs}
+    return tuple(Fact(label=label, value=str(value)) for label, value in {**counts, **found}.items())
 
 
 def _quality(ws: Workspace) -> tuple[QualityCheck, ...]:
