@@ -8,6 +8,7 @@ from pipelines.errors import BadInput
 from pipelines.home import Home
 from pipelines.records import ErasureRequest, Record, RequestId, Verdict
 from tasks.outcome import PUBLIC_STEPS
+from tasks.purged import Purge, purge_of
 from tasks.workspace import read_record
 
 
@@ -30,22 +31,22 @@ def request_states(home: Home, request_id: str | None = None) -> list[RequestSta
     """
     runs = sorted(path for path in home.room("runs").iterdir() if path.is_dir())
     if request_id is None:
-        return [_state(run) for run in runs]
+        return [_state(home, run) for run in runs]
     wanted = [run for run in runs if run.name == request_id]
     if not wanted:
         raise BadInput(
             f"no request {request_id} under {home.root}; known: {', '.join(run.name for run in runs) or 'none'}"
         )
-    return [_state(run) for run in wanted]
+    return [_state(home, run) for run in wanted]
 
 
-def _state(run: Path) -> RequestState:
+def _state(home: Home, run: Path) -> RequestState:
     done = [step for step in PUBLIC_STEPS if (run / step).is_dir()]
     request = read_record(run / "intake", "request", ErasureRequest) if "intake" in done else None
     verdict = read_record(run / "judge", "verdict", Verdict) if "judge" in done else None
     return RequestState(
         request_id=run.name,
-        status=_status(done, verdict),
+        status=_status(done, verdict, purge_of(home, run.name)),
         stage=done[-1] if done else "intake",
         received=request.received if request else None,
         deadline=request.deadline if request else None,
@@ -53,7 +54,9 @@ def _state(run: Path) -> RequestState:
     )
 
 
-def _status(done: list[str], verdict: Verdict | None) -> str:
+def _status(done: list[str], verdict: Verdict | None, purge: Purge | None) -> str:
+    if purge is not None and not purge.complete:
+        return "purge interrupted (purge it again to finish)"
     if verdict is None or "report" not in done:
-        return "unfinished (run it again to resume)"
-    return "registered" if verdict.passed else "refused"
+        return "unfinished, purged" if purge else "unfinished (run it again to resume)"
+    return f"{'registered' if verdict.passed else 'refused'}{', purged' if purge else ''}"

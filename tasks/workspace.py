@@ -24,11 +24,15 @@ from pipelines.home import Home
 from pipelines.provenance import ROOT, code_digest
 from pipelines.records import Record, RequestId
 from pipelines.steps import StepStore
+from tasks.purged import refuse_purged
 
 RecordT = TypeVar("RecordT", bound=Record)
 
 ORIGIN = "lethe/audit-log"
 """The log's name in its checkpoints and in the trust file."""
+
+LOCK = "running.lock"
+"""In a request's vault: whoever holds it is at work on the request."""
 
 
 class RunContext(Record):
@@ -185,12 +189,26 @@ def only_one(run: RunContext) -> Iterator[None]:
     """Hold the request for this process; released by the system when the process ends, however it ends.
 
     Raises:
-        BadInput: another process is running the request.
+        BadInput: another process is running the request, or it was purged.
     """
-    descriptor = os.open(Home.at(run.home).vault(run.request_id) / "running.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    home = Home.at(run.home)
+    refuse_purged(home, run.request_id)
+    with held(home.vault(run.request_id) / LOCK, run.request_id):
+        refuse_purged(home, run.request_id)  # while this process waited for the folder
+        yield
+
+
+@contextmanager
+def held(lock: Path, request_id: str) -> Iterator[None]:
+    """Hold a request by the lock in its vault.
+
+    Raises:
+        BadInput: another process holds it.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if not _try_lock(descriptor):
-            raise BadInput(f"request {run.request_id} is being run by another process; wait, or stop it and run again")
+            raise BadInput(f"request {request_id} is being run by another process; wait, or stop it and run again")
         yield
     finally:
         os.close(descriptor)

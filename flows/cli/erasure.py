@@ -1,4 +1,4 @@
-"""Verbs that carry requests: ``demo``, ``run`` and ``status``."""
+"""Verbs that carry requests: ``demo``, ``run``, ``status`` and ``purge``."""
 
 import os
 from pathlib import Path
@@ -11,8 +11,10 @@ from flows.console import live_stages
 
 if TYPE_CHECKING:
     from tasks.outcome import Outcome
+    from tasks.purged import Purge
 
 REFUSED = 3
+TRACES_LEFT = 4
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("demo", epilog="Example: lethe demo")(demo)
     app.command("run", epilog="Example: lethe run --request request.yaml --config config.yaml")(run)
     app.command("status", epilog="Example: lethe status REQ-2026-0001 --json")(status)
+    app.command("purge", epilog="Example: lethe purge REQ-2026-0001")(purge)
 
 
 def demo(
@@ -100,3 +103,42 @@ def status(
     rows = [(s.request_id, s.status, s.stage, f"{s.deadline:%Y-%m-%d}" if s.deadline else "", s.gates) for s in states]
     print_table("requests", ("request", "status", "stage", "deadline", "gates"), rows)
     return 0
+
+
+def purge(
+    request: Annotated[str, typer.Argument(help="Request id.")],
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also where the request's run has not ended; it cannot be resumed.")
+    ] = False,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> int:
+    """Erase a request's vault with its salt, search for what is left, log it; say what cannot be reached."""
+    folder = opened(home)
+    from tasks.purge import purge as erase_vault
+
+    done = erase_vault(folder, request, unfinished=unfinished)
+    if as_json:
+        print_json(done.plain())
+    else:
+        _print_purge(done)
+    return 0 if done.search and done.search.clean else TRACES_LEFT
+
+
+def _print_purge(done: "Purge") -> None:
+    facts = [("begun", f"{done.begun:%Y-%m-%d %H:%M:%S} UTC"), ("erased", f"{done.files} files, {done.bytes} bytes")]
+    if found := done.search:
+        looked = f"{found.files} files for {found.words} words ({found.ordinary} more are not the rows' alone)"
+        facts += [
+            ("searched", looked),
+            ("vocabulary", f"{found.vocabulary} of the words stand in the start model's files"),
+        ]
+        facts += [("TRACE", path) for path in found.hits] + [("UNREAD", path) for path in found.unread]
+        if not found.words:
+            facts.append(("not shown", "no word was left to look for; the search says nothing"))
+        elif found.clean:
+            facts.append(("traces", "none"))
+    print_table(f"{done.request_id}: purged", ("", "what"), facts)
+    typer.echo("not reached:")
+    for line in done.not_reached:
+        typer.echo(f"- {line}")

@@ -46,7 +46,7 @@ def _evaluate(model: str, *more: str) -> list[str]:
 
 
 def test_every_verb_of_the_reference_is_there() -> None:
-    table = {"demo", "run", "status", "attribute", "scope", "unlearn", "evaluate", "verify", "list"}
+    table = {"demo", "run", "status", "purge", "attribute", "scope", "unlearn", "evaluate", "verify", "list"}
     assert set(VERBS) == table
 
 
