@@ -31,6 +31,17 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("lethe")
     for name, value in STEADY.items():
         os.environ.setdefault(name, value)
+    _keep_captured_streams_open()
+
+
+def _keep_captured_streams_open() -> None:
+    """Absl's log handler keeps the stderr of the moment it is imported, and closes it when logging is configured anew.
+
+    That moment's stderr may be pytest's own capture; the process's real one is never closed.
+    """
+    from absl import logging as absl_logging
+
+    absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
