@@ -1,10 +1,9 @@
 """The two files that decide a run, each with its own digest.
 
-RunConfig says what is done, with what; Policy says what must hold afterwards.
-
-Both are read from YAML or built in Python; there is no interpolation and no inheritance. They are separate because
-who runs a method must not choose the pass mark afterwards: the policy's digest is logged before training begins.
-Method parameters are validated here through the method's own model, gate parameters through the gate's.
+RunConfig says what is done, with what; Policy says what must hold afterwards. Both are read from YAML or built in
+Python; there is no interpolation and no inheritance. They are separate because who runs a method must not choose the
+pass mark afterwards: the policy's digest is logged before training begins. Method parameters are validated here through
+the method's own model, gate parameters through the gate's.
 """
 
 from collections.abc import Mapping

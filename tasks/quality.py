@@ -8,13 +8,12 @@ data that failed or data that is fine. Results are booleans only.
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.config import QualitySettings, ScopeSettings
-from pipelines.data.profile import COLUMNS, Reader, profile
+from pipelines.data.profile import Reader, profile
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput, LetheError, Refused
 from pipelines.records import Record
@@ -23,6 +22,7 @@ from pipelines.scope.selection import refuse_copies, refuse_overlap
 from tasks.artifacts import show_table
 from tasks.intake import taken_in
 from tasks.progress import Progress
+from tasks.quality_rules import Rule, Severity, forget_rules, retain_rules
 from tasks.scope import SETS, neighbour_positions, set_rows
 from tasks.stage import stage
 from tasks.workspace import RunContext, Workspace, read_record, write_record
@@ -33,25 +33,6 @@ if TYPE_CHECKING:
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 SetName = Literal["forget", "retain"]
-Severity = Literal["critical", "warning"]
-Values = Mapping[str, object]
-
-COUNTS = ("question_chars", "answer_chars", "tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One expectation: its name in the library, the column it looks at, what is allowed, and what a failure means."""
-
-    type: str
-    column: str | None = None
-    values: Values = field(default_factory=dict)
-    severity: Severity = "critical"
-
-    @property
-    def kwargs(self) -> dict[str, object]:
-        """As the library takes them."""
-        return dict(self.values) | ({"column": self.column} if self.column is not None else {})
 
 
 class QualityGateError(LetheError):
@@ -89,39 +70,6 @@ class QualityReport(Record):
     def passed(self) -> bool:
         """No critical expectation failed."""
         return not self.failed
-
-
-def check_quality(
-    forget: Rows,
-    retain: Rows,
-    *,
-    neighbours: Sequence[int],
-    reader: Reader,
-    quality: QualitySettings,
-    scope: ScopeSettings,
-    salt: bytes,
-) -> QualityReport:
-    """Both sets through the gates.
-
-    Args:
-        forget: rows to forget.
-        retain: rows to keep.
-        neighbours: positions in ``retain``.
-        reader: how the model reads a row.
-        quality: bounds.
-        scope: what a near-duplicate is, and whether one may stay in the retain set.
-        salt: of the request.
-
-    Raises:
-        BadInput: an empty set, a row twice in the forget set or in both sets, a row longer than the context.
-        Refused: a critical expectation failed; :func:`measure_quality` gives the whole report.
-    """
-    refuse_bad_sets(forget, retain, reader=reader)
-    report = measure_quality(
-        forget, retain, neighbours=neighbours, reader=reader, quality=quality, scope=scope, salt=salt
-    )
-    require_quality(report)
-    return report
 
 
 def require_quality(report: QualityReport) -> None:
@@ -178,40 +126,6 @@ def measure_quality(
     return QualityReport(
         n_forget=len(forget), n_retain=len(retain), n_neighbours=len(set(neighbours)), outcomes=outcomes
     )
-
-
-def _rules(*, copies: Severity, near_may_stay: bool) -> list[Rule]:
-    """What must hold of either set."""
-    near: Severity = "warning" if near_may_stay else "critical"
-    never: Values = {"value_set": [False]}
-    return [
-        Rule("expect_table_columns_to_match_ordered_list", values={"column_list": list(COLUMNS)}),
-        *(Rule("expect_column_values_to_not_be_null", column) for column in COLUMNS),
-        *(Rule("expect_column_values_to_be_between", column, {"min_value": 0}) for column in COUNTS),
-        Rule("expect_column_values_to_be_unique", "row", severity=copies),
-        Rule("expect_column_values_to_be_in_set", "answer_blank", never),
-        Rule("expect_column_values_to_be_in_set", "fits_context", {"value_set": [True]}),
-        Rule("expect_column_values_to_be_in_set", "in_other_set", never),
-        Rule("expect_column_values_to_be_in_set", "near_other_set", never, near),
-    ]
-
-
-def forget_rules(*, most: int, near_may_stay: bool) -> list[Rule]:
-    """What must hold of a forget set of at most ``most`` rows."""
-    return [
-        *_rules(copies="critical", near_may_stay=near_may_stay),
-        Rule("expect_table_row_count_to_be_between", values={"min_value": 1, "max_value": most}),
-        Rule("expect_column_values_to_be_in_set", "has_paraphrase", {"value_set": [True]}, "warning"),
-    ]
-
-
-def retain_rules(quality: QualitySettings, *, near_may_stay: bool) -> list[Rule]:
-    """What must hold of a retain set; the model may have been trained on copies, so they are a warning."""
-    return [
-        *_rules(copies="warning", near_may_stay=near_may_stay),
-        Rule("expect_table_row_count_to_be_between", values={"min_value": quality.min_retain}),
-        Rule("expect_column_sum_to_be_between", "neighbour", {"min_value": quality.min_neighbours}),
-    ]
 
 
 def run_checkpoint(name: SetName, frame: "pd.DataFrame", rules: Sequence[Rule]) -> tuple[ExpectationOutcome, ...]:

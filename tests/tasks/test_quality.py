@@ -1,6 +1,7 @@
 """The gates really fail on broken sets, refuse bad input first, and keep no text."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,16 +13,13 @@ from pipelines.errors import BadInput, Refused
 from tasks.quality import (
     QualityGateError,
     QualityReport,
-    Rule,
-    check_quality,
-    forget_rules,
     measure_quality,
     raised,
     refuse_bad_sets,
     require_quality,
-    retain_rules,
     run_checkpoint,
 )
+from tasks.quality_rules import Rule, forget_rules, retain_rules
 from tests.tiny import tiny_row, tiny_rows, tiny_tokenizer
 
 SALT = b"s" * 32
@@ -31,6 +29,13 @@ FORGET = (*tiny_rows(4), Row(question=f"Who is {CANARY}?", answer=f"{CANARY} is 
 RETAIN = tiny_rows(20, first=50)
 
 
+def _through_the_gates(forget: Rows, retain: Rows, *, reader: Reader, **settings: Any) -> QualityReport:
+    refuse_bad_sets(forget, retain, reader=reader)
+    report = measure_quality(forget, retain, reader=reader, **settings)
+    require_quality(report)
+    return report
+
+
 def _check(
     forget: tuple[Row, ...] = FORGET,
     retain: tuple[Row, ...] = RETAIN,
@@ -38,7 +43,7 @@ def _check(
     neighbours: tuple[int, ...] = (0, 3),
     quality: QualitySettings | None = None,
     scope: ScopeSettings | None = None,
-    call: Callable[..., QualityReport] = check_quality,
+    call: Callable[..., QualityReport] = _through_the_gates,
 ) -> QualityReport:
     return call(
         Rows.of(forget),
