@@ -89,9 +89,7 @@ def test_no_byte_is_left_and_everything_signed_still_verifies(
     assert _holding(ended, *canary), "the search finds nothing even where the canary must be"
     files = [path for path in vault.rglob("*") if path.is_file() and path.name != "running.lock"]
     count, size = len(files), sum(path.stat().st_size for path in files)
-
     done = _purge(ended, capsys)
-
     assert _holding(ended, *canary, ENCODED.lower()) == []
     assert _holding(ended, salt.lower(), salt.hex().encode()) == []
     assert list((ended.home / "vault").iterdir()) == []
@@ -192,8 +190,7 @@ def test_a_killed_purge_is_finished_by_the_next(
         assert ("purge interrupted" in capsys.readouterr().out) is not complete
     done = _purge(ended, capsys, code=4)
     assert isinstance(done["search"], dict)
-    assert done["complete"] is True
-    assert (done["search"]["words"], done["search"]["hits"]) == (3, ["cache/leak.txt"])
+    assert (done["complete"], done["search"]["words"], done["search"]["hits"]) == (True, 3, ["cache/leak.txt"])
     [entry] = _entries(ended)
     assert (entry["files"], entry["words"], entry["hits"]) == (done["files"], 3, 1)
     assert _holding(ended, *(word.lower().encode() for word in WORDS)) == [leak]
