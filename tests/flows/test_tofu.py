@@ -100,7 +100,7 @@ def _config(root: Path) -> Path:
 
 
 def _train(folder: Path, rows: Rows, *, everything: Rows, epochs: int) -> None:
-    spec, form = ModelSpec(vocabulary=1536, width=112, layers=4, context=256), PromptFormat()
+    spec, form = ModelSpec(vocabulary=1536, width=112, layers=4, context=512), PromptFormat()
     tokenizer = learn_tokenizer(everything, spec=spec, prompt_format=form)
     model = new_model(tokenizer, spec=spec, seed=0)
     items = encode_rows(rows, tokenizer=tokenizer, max_length=spec.context, prompt_format=form)
@@ -139,6 +139,7 @@ def test_tofu_rows_go_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.usefixtures("prefect_env")
 def test_twenty_memorised_authors_under_the_default_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _write(tmp_path, Size(authors=20, forget=2, holdout=2, epochs=26))
