@@ -26,16 +26,16 @@ def test_a_row_with_a_cell_missing_is_refused() -> None:
 def test_a_run_keeps_them_by_stage() -> None:
     @task
     def shown_by_a_task() -> None:
-        show_table("scope", ["part", "rows"], [["forget", 20], ["retain", None]])
+        show_table("test-only", ["part", "rows"], [["forget", 20], ["retain", None]])
 
     @flow
     def shown_by_a_flow() -> None:
-        show_note("scope", "**20** rows")
+        show_note("test-only", "**20** rows")
         shown_by_a_task()
 
     shown_by_a_flow()
     with get_client(sync_client=True) as client:
         kept = {artifact.key: artifact for artifact in client.read_artifacts()}
-    assert kept["scope-note"].data == "**20** rows"
-    assert '"retain"' in str(kept["scope-table"].data)
-    assert kept["scope-table"].task_run_id is not None
+    assert kept["test-only-note"].data == "**20** rows"
+    assert '"retain"' in str(kept["test-only-table"].data)
+    assert kept["test-only-table"].task_run_id is not None
