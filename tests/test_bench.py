@@ -38,4 +38,5 @@ def test_one_document_on_stdout_and_an_empty_folder_to_work_in(
 
 def test_unknown_bench_is_refused_with_what_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["nothing"]) == 2
-    assert all(name in capsys.readouterr().err for name in BENCHES)
+    said = capsys.readouterr().err
+    assert all(name in said for name in BENCHES)
