@@ -4,7 +4,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
-PYTEST_FLAGS ?=
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 # Nothing calls home (pipelines/environment.py says the same to whoever runs lethe without make).
 export DO_NOT_TRACK = true

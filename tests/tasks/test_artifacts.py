@@ -3,6 +3,7 @@
 import pytest
 from prefect import flow, task
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from tasks.artifacts import show_note, show_table
 
@@ -35,7 +36,8 @@ def test_a_run_keeps_them_by_stage() -> None:
 
     shown_by_a_flow()
     with get_client(sync_client=True) as client:
-        kept = {artifact.key: artifact for artifact in client.read_artifacts()}
+        ours = ArtifactFilter(key=ArtifactFilterKey(like_="test-only-%"))
+        kept = {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=ours)}
     assert kept["test-only-note"].data == "**20** rows"
     assert '"retain"' in str(kept["test-only-table"].data)
     assert kept["test-only-table"].task_run_id is not None
