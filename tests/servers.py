@@ -21,6 +21,7 @@ from flows.environment import DEFAULTS, SILENT
 
 START_S = 120.0
 STOP_S = 20.0
+BUSY = frozenset({httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE})
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,18 @@ class PrefectServer:
     api: str
     environment: Mapping[str, str]
 
+    def ask(self, path: str, body: object) -> httpx.Response:
+        """POST to the API, again while it is too busy: SQLite under load answers 503, which Prefect's client retries."""
+        deadline = time.monotonic() + START_S
+        while True:
+            answer = httpx.post(f"{self.api}/{path}", json=body, timeout=60)
+            if answer.status_code not in BUSY or time.monotonic() > deadline:
+                return answer
+            time.sleep(1)
+
     def post(self, path: str, body: object) -> httpx.Response:
         """POST to the API; an answer that is no success raises."""
-        answer = httpx.post(f"{self.api}/{path}", json=body, timeout=30)
-        answer.raise_for_status()
-        return answer
+        return self.ask(path, body).raise_for_status()
 
     def prefect(self, *arguments: str, cwd: Path) -> str:
         """Run the ``prefect`` command line against this server and return what it printed."""

@@ -37,13 +37,14 @@ def test_deployment_runs_a_request_to_a_registered_version(local_server: Prefect
         "home": str(company.home),
     }
     with process_worker(server, pool="lethe-gpu", cwd=tmp_path, log=tmp_path / "worker.log"):
-        run = server.post(f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters}).json()
+        asked = {"parameters": parameters, "idempotency_key": REQUEST}
+        run = server.post(f"deployments/{deployment['id']}/create_flow_run", asked).json()
 
         def ended() -> bool:
             states = server.post("flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}}).json()
             return states[0]["state_type"] in TERMINAL
 
-        wait_until(ended, seconds=240, what="the flow run")
+        wait_until(ended, seconds=400, what="the flow run")
     [ended_run] = server.post("flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}}).json()
     assert ended_run["state_type"] == "COMPLETED", (tmp_path / "worker.log").read_text()[-3000:]
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -103,9 +104,7 @@ def test_invalid_parameters_are_refused_by_the_server(local_server: PrefectServe
     local_server.prefect("work-pool", "create", "lethe-gpu", "--type", "process", "--overwrite", cwd=ROOT)
     local_server.prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml", cwd=ROOT)
     body = {"parameters": {"request": {"id": "!", "path": "x"}, "config": {}}}
-    answer = httpx.post(
-        f"{local_server.api}/deployments/{_deployment(local_server)['id']}/create_flow_run", json=body, timeout=30
-    )
+    answer = local_server.ask(f"deployments/{_deployment(local_server)['id']}/create_flow_run", body)
     assert answer.status_code == httpx.codes.CONFLICT
     assert "Validation failed" in answer.text
 
