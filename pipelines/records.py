@@ -199,7 +199,8 @@ class GateResult(Record):
     """What one gate says: the number it read (pessimistic end), the bound, and why.
 
     ``measurements`` names what it stands on as ``role/split/metric``; a certificate with one of them missing or partial
-    is refused.
+    is refused. ``margin`` is the share of the room that the bound leaves and the number does not use: 1 is faultless,
+    below 0 fails, None was not measured.
     """
 
     gate: str
@@ -208,6 +209,7 @@ class GateResult(Record):
     bound: str
     reason: str
     measurements: tuple[str, ...] = ()
+    margin: float | None = None
 
 
 class Verdict(Record):

@@ -89,12 +89,14 @@ class Finding:
 
     Attributes:
         slack: how far inside its mark the number lies; below 0 the gate fails.
+        room: the slack of a number without any fault; what a mark allows.
         value: the number that decided, at its pessimistic end.
         bound: the mark it was held against.
         reason: in words and numbers.
     """
 
     slack: float
+    room: float
     value: float
     bound: str
     reason: str
@@ -103,6 +105,11 @@ class Finding:
     def passed(self) -> bool:
         """Whether the mark is met."""
         return self.slack >= 0
+
+    @property
+    def margin(self) -> float:
+        """Unused share of the room, so that gates with marks of different size compare: 1 faultless, below 0 failed."""
+        return self.slack / self.room if self.room > 0 else self.slack
 
 
 ParamsT = TypeVar("ParamsT", bound=GateParams)
@@ -139,7 +146,12 @@ class Gate(Generic[ParamsT]):
             )
         else:
             result = GateResult(
-                gate=self.name, passed=found.passed, value=found.value, bound=found.bound, reason=found.reason
+                gate=self.name,
+                passed=found.passed,
+                value=found.value,
+                bound=found.bound,
+                reason=found.reason,
+                margin=found.margin,
             )
         return result.model_copy(update={"measurements": tuple(dict.fromkeys(asked.read))})
 
@@ -152,14 +164,14 @@ def at_most(what: str, *, high: float, limit: float) -> Finding:
     """The upper end of an interval must not exceed a limit."""
     verb = "is within" if high <= limit else "exceeds"
     reason = f"{what}: upper end {high:.4g} {verb} {limit:.4g}"
-    return Finding(slack=limit - high, value=high, bound=f"<= {limit:.4g}", reason=reason)
+    return Finding(slack=limit - high, room=limit, value=high, bound=f"<= {limit:.4g}", reason=reason)
 
 
-def at_least(what: str, *, low: float, limit: float) -> Finding:
-    """The lower end of an interval must not fall below a limit."""
+def at_least(what: str, *, low: float, limit: float, best: float = 1.0) -> Finding:
+    """The lower end of an interval must not fall below a limit; ``best`` is what it would be without any fault."""
     verb = "reaches" if low >= limit else "falls below"
     reason = f"{what}: lower end {low:.4g} {verb} {limit:.4g}"
-    return Finding(slack=low - limit, value=low, bound=f">= {limit:.4g}", reason=reason)
+    return Finding(slack=low - limit, room=best - limit, value=low, bound=f">= {limit:.4g}", reason=reason)
 
 
 def within(what: str, *, interval: Interval, centre: float, margin: float) -> Finding:
@@ -169,7 +181,7 @@ def within(what: str, *, interval: Interval, centre: float, margin: float) -> Fi
     band = f"[{centre - margin:.4g}, {centre + margin:.4g}]"
     verb = "stays within" if slack >= 0 else "leaves"
     reason = f"{what}: {interval.low:.4g} to {interval.high:.4g} {verb} {band}"
-    return Finding(slack=slack, value=worst, bound=f"in {band}", reason=reason)
+    return Finding(slack=slack, room=margin, value=worst, bound=f"in {band}", reason=reason)
 
 
 def kept(judged: Judged, metric: str, split: str, *, ratio: float) -> Finding:
@@ -182,11 +194,12 @@ def kept(judged: Judged, metric: str, split: str, *, ratio: float) -> Finding:
     if start <= 0:
         raise Unmeasured(f"{metric} on {split} of the start is {start:.4g}, so a share of it means nothing")
     low = judged.number("candidate", metric, split).interval.low
-    return at_least(f"{metric} on {split}, {ratio:g} of the start's {start:.4g}", low=low, limit=ratio * start)
+    what = f"{metric} on {split}, {ratio:g} of the start's {start:.4g}"
+    return at_least(what, low=low, limit=ratio * start, best=start)
 
 
 def all_of(findings: Sequence[Finding]) -> Finding:
     """Every mark must be met; the tightest finding gives the number, those that failed are all named."""
-    tightest = min(findings, key=lambda finding: finding.slack)
+    tightest = min(findings, key=lambda finding: finding.margin)
     failed = [finding.reason for finding in findings if not finding.passed]
     return replace(tightest, reason="; ".join(failed) or tightest.reason)

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from pipelines.gates import GATES, Judged
+from pipelines.gates.base import all_of, at_least, at_most, within
 from pipelines.records import GateResult
+from pipelines.statistics import Interval
 from tests.scored import evaluation, measurement
 
 
@@ -133,3 +135,26 @@ def test_paraphrase_fails_on_either_leak(strength: float, probability: float, le
 def test_forget_quality_reads_the_p_value_itself(p_value: float, passes: bool) -> None:
     judged = _against("reference", "forget_quality", "forget", ours=p_value, theirs=1.0, spread=0.04)
     assert _judge("forget_quality", {"p_value": 0.05}, judged).passed is passes
+
+
+def test_margins_are_shares_of_what_each_mark_allows() -> None:
+    """Derived by hand.
+
+    A gap's upper end .05 under a limit of .1 leaves half. A band of .06 around 0 whose worse end is -.09 is exceeded by
+    .03, half of the band. A lower end .85 where the start has .9 and .81 is needed: .04 of .09 are left.
+    """
+    assert at_most("gap", high=0.05, limit=0.1).margin == pytest.approx(0.5)
+    assert within("gap", interval=Interval(low=-0.09, high=0.02), centre=0.0, margin=0.06).margin == pytest.approx(-0.5)
+    assert at_least("utility", low=0.85, limit=0.81, best=0.9).margin == pytest.approx(4 / 9)
+    assert at_most("gap", high=0.05, limit=0.0).margin == pytest.approx(-0.05)
+
+
+def test_the_tightest_of_several_marks_is_the_one_with_the_least_share_left() -> None:
+    narrow, wide = at_most("narrow", high=0.04, limit=0.05), at_most("wide", high=0.75, limit=1.0)
+    assert all_of([wide, narrow]) == narrow
+
+
+def test_a_result_carries_its_margin_and_none_where_nothing_was_measured() -> None:
+    marks = {"margin": 0.125}
+    assert _judge("extraction_strength", marks, _alone("extraction_strength_gap", 0.25)).margin == -1.0
+    assert _judge("extraction_strength", marks, _alone("probability", 0.25)).margin is None
