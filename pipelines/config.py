@@ -8,161 +8,47 @@ the method's own model, gate parameters through the gate's.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from pipelines.errors import BadInput
 from pipelines.records import Record, RequestFile
+from pipelines.settings import (
+    AttributionSettings,
+    EvaluationSettings,
+    LoraSettings,
+    Name,
+    PromptFormat,
+    QualitySettings,
+    Scalar,
+    ScopeSettings,
+    TrainingSettings,
+)
 
 if TYPE_CHECKING:
     from pipelines.methods import MethodParams
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Scalar = bool | int | float | str
 RecordT = TypeVar("RecordT", bound=BaseModel)
 
-
-class PromptFormat(Record):
-    """How a question is written before the answer; part of a run's identity, because it changes every number."""
-
-    prompt: str = Field(
-        default="Question: {question}\nAnswer:",
-        title="Prompt",
-        description="Text before the answer; '{question}' is replaced. Not used with the chat template.",
-        pattern=r"\{question\}",
-    )
-    separator: str = Field(default=" ", title="Separator", description="Text between the prompt and the answer.")
-    chat: bool = Field(
-        default=False, title="Chat template", description="Put the question through the tokenizer's own chat template."
-    )
-
-
-class LoraSettings(Record):
-    """Train low-rank adapters (LoRA, arXiv 2106.09685) instead of all weights; merged into the candidate."""
-
-    r: int = Field(default=16, ge=1, le=1024, title="Rank", description="Rank of each adapter.")
-    alpha: int = Field(default=32, ge=1, title="Alpha", description="Scale: the update is alpha / r times the product.")
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, title="Dropout", description="Dropout on the adapter's input.")
-    target_modules: tuple[str, ...] | Literal["all-linear"] = Field(
-        default="all-linear",
-        title="Target modules",
-        description="Names of the modules that get an adapter, or all-linear.",
-    )
-
-
-class TrainingSettings(Record):
-    """The loop that every method shares."""
-
-    learning_rate: float = Field(default=1e-5, gt=0, le=1, title="Learning rate", description="Peak rate of AdamW.")
-    epochs: int = Field(
-        default=10,
-        ge=1,
-        le=1000,
-        title="Epochs",
-        description="Most passes over the forget set; the stop rule may end earlier.",
-    )
-    batch_size: int = Field(
-        default=8, ge=1, title="Batch size", description="Forget rows per step; as many retain rows go with them."
-    )
-    gradient_accumulation: int = Field(
-        default=1, ge=1, title="Gradient accumulation", description="Batches per optimiser step."
-    )
-    warmup_steps: int = Field(default=0, ge=0, title="Warm-up steps", description="Optimiser steps of linear warm-up.")
-    schedule: Literal["constant", "linear"] = Field(
-        default="constant", title="Schedule", description="Learning rate after the warm-up."
-    )
-    weight_decay: float = Field(default=0.0, ge=0, title="Weight decay", description="Decoupled weight decay of AdamW.")
-    max_grad_norm: float = Field(
-        default=1.0, gt=0, title="Gradient norm", description="Gradients are clipped to this norm."
-    )
-    gradient_checkpointing: bool = Field(
-        default=False, title="Gradient checkpointing", description="Trade time for memory."
-    )
-    wordings: bool = Field(
-        default=False,
-        title="Wordings",
-        description="Also push every other wording that a forget row carries: its paraphrased question and answer.",
-    )
-    stop: Literal["epochs", "holdout"] = Field(
-        default="epochs",
-        title="Stop rule",
-        description=(
-            "epochs: run them all. holdout: a row leaves training once it is as unlikely as rows nobody trained on, "
-            "and training ends when all have."
-        ),
-    )
-    patience: int = Field(
-        default=1,
-        ge=1,
-        title="Patience",
-        description="Epochs in a row that rows must stay at their level before the run ends; retain rows recover.",
-    )
-
-
-class EvaluationSettings(Record):
-    """How the models are measured."""
-
-    batch_size: int = Field(default=32, ge=1, title="Batch size", description="Rows per forward pass.")
-    max_new_tokens: int = Field(default=64, ge=1, title="New tokens", description="Most tokens generated per answer.")
-    bootstrap: int = Field(default=1000, ge=100, title="Bootstrap samples", description="Resamples per interval.")
-    confidence: float = Field(default=0.95, gt=0.5, lt=1, title="Confidence", description="Coverage of the intervals.")
-    metrics: tuple[Name, ...] = Field(
-        default=(), title="Metrics", description="Names from 'lethe list metrics'; empty for all."
-    )
-    retain_sample: int = Field(
-        default=400,
-        ge=1,
-        title="Retain sample",
-        description="Most retain rows measured (a seeded sample, neighbours apart).",
-    )
-
-
-class AttributionSettings(Record):
-    """How training rows that the request did not name are looked for."""
-
-    backends: tuple[Name, ...] = Field(
-        default=("bm25", "gradient"), title="Backends", description="Names from 'lethe list attributors'."
-    )
-    top_k: int = Field(default=20, ge=1, title="Top k", description="Rows kept per query row and backend.")
-
-
-class ScopeSettings(Record):
-    """What becomes of rows that attribution found, and which retain rows count as neighbours."""
-
-    additions: Literal["propose", "near_duplicates"] = Field(
-        default="near_duplicates",
-        title="Additions",
-        description=(
-            "propose: only report rows the request did not name. "
-            "near_duplicates: also add near-copies of forget rows to the forget set."
-        ),
-    )
-    near_duplicate: float = Field(
-        default=0.8,
-        gt=0,
-        le=1,
-        title="Near duplicate",
-        description="Jaccard similarity of word 3-grams from which two rows are near-duplicates.",
-    )
-    neighbours: int = Field(
-        default=40, ge=1, title="Neighbours", description="Retain rows closest to the forget set, measured apart."
-    )
-
-
-class QualitySettings(Record):
-    """Bounds of the data-quality gates on the forget and retain sets."""
-
-    max_forget_fraction: float = Field(
-        default=0.5,
-        gt=0,
-        lt=1,
-        title="Forget fraction",
-        description="Largest share of the training rows that may be forgotten.",
-    )
-    min_retain: int = Field(default=10, ge=1, title="Retain rows", description="Fewest retain rows.")
-    min_neighbours: int = Field(default=1, ge=0, title="Neighbour rows", description="Fewest neighbour rows.")
+__all__ = [
+    "AttributionSettings",
+    "EvaluationSettings",
+    "LoraSettings",
+    "Name",
+    "Policy",
+    "PromptFormat",
+    "QualitySettings",
+    "RunConfig",
+    "Scalar",
+    "ScopeSettings",
+    "TrainingSettings",
+    "load_config",
+    "load_policy",
+    "load_request",
+    "validated",
+]
 
 
 class RunConfig(Record):
