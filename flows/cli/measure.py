@@ -3,9 +3,11 @@
 Scores are kept in the vault under the home folder, so that another metric on the same rows runs no model again.
 """
 
+import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -50,10 +52,19 @@ def evaluate(  # noqa: PLR0917 - one parameter per option
     chat: Chat = False,
     seed: Seed = 0,
     device: Device = "auto",
+    shape: Annotated[
+        Literal["table", "open-unlearning"],
+        typer.Option("--format", help="open-unlearning: also write TOFU_EVAL.json and TOFU_SUMMARY.json into --out."),
+    ] = "table",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="New folder for --format open-unlearning; holds a folder per model, numbers only."),
+    ] = None,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Measure a model on every row given, beside the start model and a reference where there are any."""
+    _check_out(shape, out)
     folder = opened(home)
     form = prompt_format(prompt, chat=chat)
     chosen = {
@@ -80,11 +91,35 @@ def evaluate(  # noqa: PLR0917 - one parameter per option
             measure(one, role=role, reference=scored.get("reference"), settings=settings, seed=seed)
             for role, one in scored.items()
         ]
+    if out is not None:
+        _write_logs(out, scored, evaluations)
     if as_json:
         print_json([evaluation.plain() for evaluation in evaluations])
     else:
         _print(evaluations, {name: len(rows) for name, rows in splits.items()})
     return 0
+
+
+def _check_out(shape: str, out: Path | None) -> None:
+    if (out is not None) != (shape == "open-unlearning"):
+        raise BadInput("--format open-unlearning and --out FOLDER go together; give both or neither")
+    if out is not None and out.exists():
+        raise BadInput(f"--out {out}: exists already; name a folder that does not")
+
+
+def _write_logs(out: Path, scored: "Mapping[Role, ModelScores]", evaluations: "Sequence[Evaluation]") -> None:
+    """The whole folder appears at once, or nothing does."""
+    from pipelines.interop import as_open_unlearning
+
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    for evaluation in evaluations:
+        logs = as_open_unlearning(scored[evaluation.role], evaluation)
+        folder = part / evaluation.role
+        folder.mkdir(parents=True)
+        for name, document in (("TOFU_EVAL.json", logs.evaluation), ("TOFU_SUMMARY.json", logs.summary)):
+            (folder / name).write_text(json.dumps(document, indent=4, allow_nan=False), encoding="utf-8")
+    part.replace(out)
 
 
 def _splits(data: Mapping[str, str | None], utility: Sequence[str]) -> "dict[str, Rows]":

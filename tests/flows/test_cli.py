@@ -191,6 +191,24 @@ def test_unlearn_then_evaluate(company: Company, capsys: pytest.CaptureFixture[s
     assert "rouge" not in shown.out
     assert not any(word in shown.out + shown.err for word in TEXT)
     assert {path.name for path in store.iterdir()} == kept, "the same rows were scored again"
+    _check_open_unlearning(measured, known, capsys)
+
+
+def _check_open_unlearning(measured: list[str], known: dict[str, float], capsys: pytest.CaptureFixture[str]) -> None:
+    """The same measurements in another project's files, read back beside the reference's."""
+    assert run([*measured, "--format", "open-unlearning"]) == 2
+    assert "go together" in capsys.readouterr().err
+    assert run([*measured, "--format", "open-unlearning", "--out", "logs"]) == 0
+    assert run([*measured, "--format", "open-unlearning", "--out", "logs"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert not any(word in path.read_text() for path in Path("logs").rglob("*.json") for word in TEXT)
+    reference = ["--reference", "logs/reference/TOFU_EVAL.json"]
+    assert run(["metrics", "import", "logs/candidate/TOFU_EVAL.json", *reference, "--json"]) == 0
+    found = {(f["metric"], f["split"]): f for f in json.loads(capsys.readouterr().out)["figures"]}
+    assert found["probability", "forget"]["value"] == pytest.approx(known["candidate"])
+    assert found["forget_quality", "forget"]["value"] == pytest.approx(found["forget_quality", "forget"]["reported"])
+    assert run(["metrics", "import", "logs/candidate/TOFU_SUMMARY.json"]) == 0
+    assert f"{known['candidate']:.6g}" in capsys.readouterr().out
 
 
 def test_unlearn_with_adapters_tells_its_progress(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
