@@ -80,10 +80,11 @@ def unmeasured(split: str, items: Floats) -> Reading:
 
 def mean_readings(evidence: Evidence, splits: Iterable[str], value_of: RowValue) -> tuple[Reading, ...]:
     """The mean of a per-row value on each split, over the rows that have it."""
-    return tuple(_mean(evidence.bootstrap, split, value_of(evidence.subject, split)) for split in splits)
+    return tuple(mean_reading(evidence.bootstrap, split, value_of(evidence.subject, split)) for split in splits)
 
 
-def _mean(bootstrap: Bootstrap, split: str, item_R: Floats) -> Reading:
+def mean_reading(bootstrap: Bootstrap, split: str, item_R: Floats) -> Reading:
+    """The mean of per-row values, over the rows that have one."""
     scored = item_R[np.isfinite(item_R)]
     if len(scored) == 0:
         return unmeasured(split, item_R)
@@ -101,4 +102,4 @@ def gap_reading(evidence: Evidence, value_of: RowValue) -> tuple[Reading, ...]:
     ours_R = value_of(evidence.subject, FORGET)
     if evidence.reference is None:
         return (unmeasured(FORGET, np.full(len(ours_R), np.nan)),)
-    return (_mean(evidence.bootstrap, FORGET, ours_R - value_of(evidence.reference, FORGET)),)
+    return (mean_reading(evidence.bootstrap, FORGET, ours_R - value_of(evidence.reference, FORGET)),)
