@@ -36,7 +36,7 @@ class Scored(Record):
 def score(run: RunContext, role: Role) -> None:
     """One scoring pass and one generation pass of one model over all splits."""
     ws = Workspace.of(run)
-    model, splits, progress = model_of(ws, role), _splits(ws), Progress(f"evaluate {role}")
+    model, splits, progress = model_of(ws, role), splits_of(ws), Progress(f"evaluate {role}")
 
     def build(part: Path) -> None:
         with device_slot(ws.home):
@@ -49,10 +49,7 @@ def score(run: RunContext, role: Role) -> None:
                 store=ScoreStore(ws.home.vault(run.request_id) / "scores"),
                 progress=progress,
             )
-        pq.write_table(scores.answers.table, part / "answers.parquet")
-        pq.write_table(scores.generations.table, part / "generations.parquet")
-        scored = Scored(model_digest=scores.model_digest, data_digest=scores.data_digest, rows=dict(scores.rows))
-        write_record(part, "scored", scored)
+        write_scores(part, scores)
 
     settings = {"evaluation": run.config.evaluation.plain(), "format": run.config.prompt_format.plain()}
     data = {name: ws.keyed(rows.digest) for name, rows in splits.items()}
@@ -68,8 +65,8 @@ def measure(run: RunContext, role: Role) -> Evaluation:
     inputs = {name: ws.outputs(f"scores-{name}", private=True) for name in roles}
 
     def build(part: Path) -> None:
-        reference = _scores(ws, "reference") if "reference" in roles else None
-        subject = _scores(ws, role)
+        reference = scores_of(ws, "reference") if "reference" in roles else None
+        subject = scores_of(ws, role)
         taken = read_metrics(subject, reference=reference, settings=run.config.evaluation, seed=run.config.seed)
         write_items(taken, ws.home.vault(run.request_id) / f"items-{role}.parquet")
         write_record(part, "evaluation", evaluation_of(taken, role=role, model_digest=subject.model_digest))
@@ -99,7 +96,8 @@ def model_of(ws: Workspace, role: Role) -> ModelRef:
     return found
 
 
-def _splits(ws: Workspace) -> dict[str, Rows]:
+def splits_of(ws: Workspace) -> dict[str, Rows]:
+    """The rows that every model of a run is measured on, by split."""
     config, scope, retain = ws.run.config, scope_of(ws), set_rows(ws, "retain")
     near = neighbour_positions(scope)
     far = sorted(set(range(len(retain))) - set(near)) or list(range(len(retain)))
@@ -109,8 +107,21 @@ def _splits(ws: Workspace) -> dict[str, Rows]:
     return {**splits, **{name: rows for name, rows in given.items() if rows is not None}}
 
 
-def _scores(ws: Workspace, role: Role) -> ModelScores:
-    folder = ws.folder(f"scores-{role}", private=True)
+def scores_of(ws: Workspace, role: Role) -> ModelScores:
+    """The scores of a model of this run; :func:`score` made them."""
+    return read_scores(ws.folder(f"scores-{role}", private=True))
+
+
+def write_scores(folder: Path, scores: ModelScores) -> None:
+    """Write a model's scores into a folder of the vault."""
+    pq.write_table(scores.answers.table, folder / "answers.parquet")
+    pq.write_table(scores.generations.table, folder / "generations.parquet")
+    scored = Scored(model_digest=scores.model_digest, data_digest=scores.data_digest, rows=dict(scores.rows))
+    write_record(folder, "scored", scored)
+
+
+def read_scores(folder: Path) -> ModelScores:
+    """What :func:`write_scores` wrote."""
     scored = read_record(folder, "scored", Scored)
     return ModelScores(
         model_digest=scored.model_digest,
