@@ -11,7 +11,7 @@ from pipelines.audit.keys import load_private_key
 from pipelines.gates.membership import MembershipMarks
 from pipelines.metrics import METRICS
 from pipelines.provenance import code_commit, code_digest, lock_digest
-from pipelines.records import Candidate, ErasureRequest, Evaluation, Verdict
+from pipelines.records import Candidate, ErasureRequest, Evaluation, Role, Verdict
 from pipelines.report.data import (
     Band,
     Fact,
@@ -19,6 +19,7 @@ from pipelines.report.data import (
     QualityCheck,
     RegistryEntry,
     ReportData,
+    RowValues,
     StageLine,
     TrainingPoint,
 )
@@ -105,6 +106,7 @@ def _data(
         registered=RegistryEntry(name=version.name, version=version.version, alias=version.alias) if version else None,
         evaluations=evaluations,
         metric_notes=tuple(MetricNote(metric=m.name, title=m.title, source=m.source) for m in METRICS.values()),
+        row_values=tuple(one for evaluation in evaluations for one in _row_values(ws, evaluation.role)),
         membership_band=_band(ws, evaluations),
         training=_curve(ws) if candidate else (),
         settings=_settings(ws),
@@ -154,6 +156,23 @@ def _stages(ws: Workspace) -> tuple[StageLine, ...]:
             seconds = (line.time - before.time).total_seconds()
             found.append(StageLine(name=str(line.entry["step"]), seconds=seconds, digest=str(line.entry["outputs"])))
     return tuple(found)
+
+
+def _row_values(ws: Workspace, role: Role) -> list[RowValues]:
+    """The numbers per row that the page draws; they lie in the vault beside the rows that they are of."""
+    import pyarrow.parquet as pq
+
+    from pipelines.report.distributions import TRUTH_RATIO
+    from pipelines.report.report import PER_ROW
+
+    table = pq.read_table(
+        ws.home.vault(ws.run.request_id) / f"items-{role}.parquet",
+        filters=[("split", "==", FORGET), ("metric", "in", [*PER_ROW, TRUTH_RATIO])],
+    )
+    found: dict[str, list[float | None]] = {}
+    for metric, value in zip(table["metric"].to_pylist(), table["value"].to_pylist(), strict=True):
+        found.setdefault(metric, []).append(value)
+    return [RowValues(metric=metric, role=role, values=tuple(values)) for metric, values in found.items()]
 
 
 def _band(ws: Workspace, evaluations: tuple[Evaluation, ...]) -> Band | None:

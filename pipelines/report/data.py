@@ -2,7 +2,7 @@
 
 from pydantic import AwareDatetime, Field
 
-from pipelines.records import Candidate, Digest, ErasureRequest, Evaluation, Record, SealedSet, Verdict
+from pipelines.records import Candidate, Digest, ErasureRequest, Evaluation, Record, Role, SealedSet, Verdict
 
 
 class Fact(Record):
@@ -54,6 +54,20 @@ class MetricNote(Record):
     source: str
 
 
+class RowValues(Record):
+    """The values that one metric gave to every row for one model, by place in the set; None where one is missing.
+
+    Attributes:
+        metric: name of the metric.
+        role: which model.
+        values: the forget set's rows in order, for a membership attack followed by the holdout's.
+    """
+
+    metric: str
+    role: Role
+    values: tuple[float | None, ...]
+
+
 class Band(Record):
     """Values that a gate lets pass."""
 
@@ -85,6 +99,7 @@ class ReportData(Record):
         registered: its place in the registry; None where it was refused.
         evaluations: up to one per role.
         metric_notes: titles and sources of the metrics; a metric without one is shown by its name.
+        row_values: numbers per row of the forget set, by index; never a row.
         membership_band: what the policy allows a membership attack to reach, as AUC.
         training: the training curve.
         settings: method, parameters, code and whatever else identifies the run.
@@ -107,6 +122,7 @@ class ReportData(Record):
     registered: RegistryEntry | None
     evaluations: tuple[Evaluation, ...]
     metric_notes: tuple[MetricNote, ...] = ()
+    row_values: tuple[RowValues, ...] = ()
     membership_band: Band | None = None
     training: tuple[TrainingPoint, ...] = ()
     settings: tuple[Fact, ...] = ()
@@ -115,6 +131,10 @@ class ReportData(Record):
     verify_command: str
     not_measured: tuple[str, ...]
     limits: tuple[str, ...]
+
+    def values_of(self, metric: str) -> dict[Role, tuple[float | None, ...]]:
+        """A metric's values per row, by model."""
+        return {one.role: one.values for one in self.row_values if one.metric == metric}
 
     def title_of(self, metric: str) -> str:
         """A metric's title, or its name made readable."""

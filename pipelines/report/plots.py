@@ -82,7 +82,7 @@ def membership_plot(data: ReportData) -> str | None:
     lines = _lines(data, MEMBERSHIP, splits=("forget",))
     if not lines:
         return None
-    with _figure(height=0.9 + 0.55 * len(lines)) as figure:
+    with drawing(height=0.9 + 0.55 * len(lines)) as figure:
         axes = figure.subplots()
         _draw_band(axes, data.membership_band)
         for offset, role in zip((0.22, 0.0, -0.22), ROLES, strict=True):
@@ -99,7 +99,7 @@ def membership_plot(data: ReportData) -> str | None:
             )
         _label_lines(axes, lines)
         axes.set_xlabel("AUC of the attack; 0.5 is chance")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def training_plot(data: ReportData) -> str | None:
@@ -108,7 +108,7 @@ def training_plot(data: ReportData) -> str | None:
         return None
     points = data.training[:: ceil(len(data.training) / MOST_POINTS)]
     steps = [point.step for point in points]
-    with _figure(height=3.1) as figure:
+    with drawing(height=3.1) as figure:
         above, below = figure.subplots(2, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
         above.plot(steps, [point.forget_nll for point in points], color=ROLES["candidate"], label="forget rows")
         above.plot(steps, [point.retain_nll for point in points], color=ROLES["start"], label="retain rows")
@@ -117,7 +117,7 @@ def training_plot(data: ReportData) -> str | None:
         below.plot(steps, [point.loss for point in points], color=ROLES["candidate"])
         below.set_ylabel("loss")
         below.set_xlabel("optimiser step")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _lines(data: ReportData, metrics: Sequence[str], *, splits: Sequence[str]) -> list[Line]:
@@ -149,7 +149,7 @@ def _shown(evaluation: Evaluation, metric: str, split: str) -> Measurement | Non
 def _bars(lines: list[Line]) -> str | None:
     if not lines:
         return None
-    with _figure(height=0.8 + 0.42 * len(lines)) as figure:
+    with drawing(height=0.8 + 0.42 * len(lines)) as figure:
         axes = figure.subplots()
         for offset, role in zip((0.26, 0.0, -0.26), ROLES, strict=True):
             shown = [(i, line.by_role[role]) for i, line in enumerate(reversed(lines)) if role in line.by_role]
@@ -163,7 +163,7 @@ def _bars(lines: list[Line]) -> str | None:
                 label=role,
             )
         _label_lines(axes, lines)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def _whiskers(measured: Sequence[Measurement]) -> list[list[float]]:
@@ -189,7 +189,8 @@ def _draw_band(axes: Axes, band: Band | None) -> None:
 
 
 @contextmanager
-def _figure(*, height: float) -> Iterator[Figure]:
+def drawing(*, height: float) -> Iterator[Figure]:
+    """A figure in the page's style; whatever the caller's own settings are, they hold again afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
@@ -198,7 +199,7 @@ def _figure(*, height: float) -> Iterator[Figure]:
         yield figure
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
     """The figure as an ``svg`` element: no prologue, no metadata, no namespace, no id that two figures share."""
     written = io.StringIO()
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from pipelines.audit.canonical import is_digest
 from pipelines.records import Evaluation, LegalBasis, Measurement
 from pipelines.report.data import Fact, ReportData
+from pipelines.report.distributions import roc_plot, truth_ratio_plot
 from pipelines.report.plots import ROLES, forgotten_plot, kept_plot, membership_plot, training_plot
 
 TEMPLATE = "template.html.j2"
@@ -47,6 +48,27 @@ class MetricGroup:
     lines: tuple[MeasuredLine, ...]
 
 
+PER_ROW = ("probability", "extraction_strength", "rouge", "min_k")
+MOST_ROWS = 500
+"""Rows of the forget set that the page lists; the rest are in the vault."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowLine:
+    """One row of the forget set by its index: a number, or None, per metric and model."""
+
+    index: int
+    cells: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RowTable:
+    """Numbers per row: the metrics' titles, and the lines that the page has room for."""
+
+    titles: tuple[str, ...]
+    lines: tuple[RowLine, ...]
+
+
 FIGURES: tuple[tuple[Callable[[ReportData], str | None], str, str], ...] = (
     (
         forgotten_plot,
@@ -64,6 +86,18 @@ FIGURES: tuple[tuple[Callable[[ReportData], str | None], str, str], ...] = (
         "Can an attacker tell that the rows were used?",
         "Membership attacks on the forget set. At 0.5 the attacker guesses; far from it on either side the rows stand "
         "out. A shaded band is what the policy lets pass.",
+    ),
+    (
+        roc_plot,
+        "The membership attack at every threshold",
+        "Min-K% on forget and holdout rows. A curve that hugs the upper left corner finds the forget rows; below the "
+        "diagonal they stand out the other way. The candidate should run where the reference runs.",
+    ),
+    (
+        truth_ratio_plot,
+        "Truth ratios of the forget rows",
+        "How likely wrong answers are against the right one, row by row. Forget quality asks whether the candidate's "
+        "curve could be the reference's.",
     ),
     (
         training_plot,
@@ -96,6 +130,7 @@ def render_report(data: ReportData) -> str:
         figures=_figures(data),
         roles=[evaluation.role for evaluation in _in_order(data)],
         groups=_groups(data),
+        rows=_rows(data),
         days_left=ceil((data.request.deadline - data.created).total_seconds() / 86400),
         passed=sum(gate.passed for gate in data.verdict.gates),
     )
@@ -155,3 +190,12 @@ def _groups(data: ReportData) -> list[MetricGroup]:
         )
         groups.append(MetricGroup(data.title_of(metric), sources.get(metric, ""), lines))
     return groups
+
+
+def _rows(data: ReportData) -> RowTable:
+    """What each model gave for each row of the forget set, as far as there are values per row."""
+    metrics = [metric for metric in PER_ROW if data.values_of(metric)]
+    columns = [data.values_of(metric).get(e.role, ()) for metric in metrics for e in _in_order(data)]
+    count = min(data.forget.count, MOST_ROWS) if columns else 0
+    lines = (RowLine(i, tuple(column[i] if i < len(column) else None for column in columns)) for i in range(count))
+    return RowTable(titles=tuple(data.title_of(metric) for metric in metrics), lines=tuple(lines))

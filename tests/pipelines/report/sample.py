@@ -1,5 +1,6 @@
 """A run that ended registered and one that was refused, with every kind of field filled."""
 
+import random
 from datetime import UTC, datetime
 
 from pipelines.records import (
@@ -10,6 +11,7 @@ from pipelines.records import (
     LegalBasis,
     Measurement,
     ModelRef,
+    Role,
     SealedSet,
     TargetKind,
     Verdict,
@@ -21,6 +23,7 @@ from pipelines.report.data import (
     QualityCheck,
     RegistryEntry,
     ReportData,
+    RowValues,
     StageLine,
     TrainingPoint,
 )
@@ -119,6 +122,23 @@ def candidate() -> Candidate:
     )
 
 
+def row_values() -> tuple[RowValues, ...]:
+    """Numbers per row: a start model that knows them, a candidate much like the reference, one value missing."""
+    draw = random.Random(7)
+    found = []
+    roles: tuple[tuple[Role, float], ...] = (("start", 4.0), ("candidate", 0.4), ("reference", 0.2))
+    for role, knows in roles:
+        log_ratio = tuple(draw.gauss(-knows, 1.0) for _ in range(20))
+        scores = tuple(draw.gauss(knows - 4, 1.0) for _ in range(20)) + tuple(draw.gauss(-4, 1.0) for _ in range(25))
+        probability = (None, *(draw.uniform(0, knows / 4) for _ in range(19)))
+        found += [
+            RowValues(metric="probability", role=role, values=probability),
+            RowValues(metric="forget_quality", role=role, values=log_ratio),
+            RowValues(metric="min_k", role=role, values=scores),
+        ]
+    return tuple(found)
+
+
 def registered() -> ReportData:
     """A run as it should end."""
     return ReportData(
@@ -163,6 +183,7 @@ def registered() -> ReportData:
         registered=RegistryEntry(name="lethe", version="1", alias="challenger"),
         evaluations=evaluations(),
         metric_notes=NOTES,
+        row_values=row_values(),
         membership_band=Band(low=0.4, high=0.6),
         training=tuple(
             TrainingPoint(
@@ -211,6 +232,7 @@ def refused_early() -> ReportData:
         update={
             "candidate": None,
             "evaluations": (),
+            "row_values": (),
             "training": (),
             "verdict": Verdict(
                 passed=False, policy_digest="3a" * 32, gates=(), reasons=("data quality: retain: no row twice",)

@@ -6,11 +6,18 @@ import xml.etree.ElementTree as ET
 import matplotlib as mpl
 import pytest
 
-from pipelines.report import plots
+from pipelines.report import distributions, plots
 from pipelines.report.data import Band, MetricNote, ReportData, TrainingPoint
 from tests.pipelines.report import sample
 
-ALL = (plots.forgotten_plot, plots.kept_plot, plots.membership_plot, plots.training_plot)
+ALL = (
+    plots.forgotten_plot,
+    plots.kept_plot,
+    plots.membership_plot,
+    plots.training_plot,
+    distributions.roc_plot,
+    distributions.truth_ratio_plot,
+)
 
 
 def parsed(svg: str | None) -> ET.Element:
@@ -70,7 +77,7 @@ def test_the_band_is_drawn_only_where_the_policy_has_one() -> None:
 
 
 def test_a_figure_without_data_is_none() -> None:
-    assert [draw(sample.refused_early()) for draw in ALL] == [None] * 4
+    assert [draw(sample.refused_early()) for draw in ALL] == [None] * len(ALL)
 
 
 def test_a_long_curve_is_thinned() -> None:

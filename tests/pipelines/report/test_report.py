@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.records import Measurement
 from pipelines.report.data import Fact, MetricNote, QualityCheck, RegistryEntry, ReportData, StageLine
-from pipelines.report.report import number, render_report
+from pipelines.report.report import PER_ROW, number, render_report
 from tests.pipelines.report import sample
 
 HOSTILE = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>'{{ 7 * 7 }}$\\frac{"
@@ -105,9 +105,10 @@ def test_every_measurement_of_every_model_stands_in_the_table(registered_page: s
 
 
 def other_cells(data: ReportData) -> int:
-    """Cells that are not measurements: five per gate, four per stage, three per rule, one per measured line."""
+    """Cells that are not measurements: five per gate, four per stage, three per rule, one per line."""
     lines = len({(m.metric, m.split) for e in data.evaluations for m in e.measurements})
-    return 5 * len(data.verdict.gates) + 4 * len(data.stages) + 3 * len(data.quality) + lines
+    per_row = data.forget.count * (1 + len({(v.metric, v.role) for v in data.row_values if v.metric in PER_ROW}))
+    return 5 * len(data.verdict.gates) + 4 * len(data.stages) + 3 * len(data.quality) + lines + per_row
 
 
 def test_every_gate_digest_limit_and_the_command_are_shown(registered_page: str) -> None:
