@@ -232,6 +232,7 @@ class Approval:
         requester_commitment: keyed digest of who asked; the approver is somebody else.
         issued: when it was signed.
         expires: from then on it is void.
+        approver_commitment: digest of who approves, keyed like the requester's; None where the request's salt is gone.
     """
 
     request: str
@@ -242,6 +243,7 @@ class Approval:
     requester_commitment: str
     issued: datetime
     expires: datetime
+    approver_commitment: str | None = None
 
     def to_json(self) -> dict[str, Json]:
         """As it stands in a statement."""
@@ -252,6 +254,7 @@ class Approval:
             "evidence_digest": self.evidence_digest,
             "nonce": self.nonce,
             "requester_commitment": self.requester_commitment,
+            "approver_commitment": self.approver_commitment,
             "issued": format_instant(self.issued),
             "expires": format_instant(self.expires),
         }
@@ -264,7 +267,8 @@ class Approval:
             BadInput: anything that `to_json` would not have written, or it expires before it begins.
         """
         digests = ("request", "candidate_digest", "forget_digest", "evidence_digest", "nonce", "requester_commitment")
-        top = fields.record(value, (*digests, "issued", "expires"), what=what)
+        top = fields.record(value, (*digests, "approver_commitment", "issued", "expires"), what=what)
+        approver = top["approver_commitment"]
         checked = {name: fields.sha256(top[name], what=f"{what}: {name}") for name in digests}
         result = cls(
             request=checked["request"],
@@ -275,6 +279,7 @@ class Approval:
             requester_commitment=checked["requester_commitment"],
             issued=parse_instant(top["issued"], what=f"{what}: issued"),
             expires=parse_instant(top["expires"], what=f"{what}: expires"),
+            approver_commitment=None if approver is None else fields.sha256(approver, what=f"{what}: approver"),
         )
         if result.expires <= result.issued:
             raise BadInput(f"{what}: expires before it begins")
