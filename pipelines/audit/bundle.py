@@ -145,7 +145,7 @@ def parse_bundle(data: bytes, *, what: str = "certificate") -> Bundle:
         raise BadInput(f"{what}: its digest does not fit its content")
     places = fields.record(top["locations"], ("log", "model"), what=f"{what}: locations")
     return Bundle(
-        envelope=_envelope(top["envelope"], what=f"{what}: envelope"),
+        envelope=parse_envelope(top["envelope"], what=f"{what}: envelope"),
         log=_log_proof(top["log"], what=f"{what}: log"),
         locations=Locations(
             log=_location(places["log"], what=f"{what}: locations: log"),
@@ -154,14 +154,12 @@ def parse_bundle(data: bytes, *, what: str = "certificate") -> Bundle:
     )
 
 
-def _proof_json(log: AuditLog, index: int, *, checkpoint: bytes) -> dict[str, Json]:
-    size = parse_checkpoint(checkpoint).checkpoint.size
-    proof: list[Json] = [sibling.hex() for sibling in log.inclusion_proof(index, size=size)]
-    return {"origin": log.origin, "index": index, "size": size, "proof": proof, "checkpoint": checkpoint.decode()}
+def parse_envelope(value: object, *, what: str) -> Mapping[str, object]:
+    """An envelope in the one spelling that `sign` writes: DSSE allows two base64 alphabets and no key id.
 
-
-def _envelope(value: object, *, what: str) -> Mapping[str, object]:
-    """DSSE allows two base64 alphabets and no key id; a certificate allows one spelling only."""
+    Raises:
+        BadInput: another spelling.
+    """
     top = fields.record(value, ("payload", "payloadType", "signatures"), what=what)
     decode(top["payload"], what=f"{what}: payload")
     for item in fields.items(top["signatures"], what=f"{what}: signatures"):
@@ -169,6 +167,12 @@ def _envelope(value: object, *, what: str) -> Mapping[str, object]:
         fields.sha256(signature["keyid"], what=f"{what}: keyid")
         decode(signature["sig"], what=f"{what}: sig")
     return top
+
+
+def _proof_json(log: AuditLog, index: int, *, checkpoint: bytes) -> dict[str, Json]:
+    size = parse_checkpoint(checkpoint).checkpoint.size
+    proof: list[Json] = [sibling.hex() for sibling in log.inclusion_proof(index, size=size)]
+    return {"origin": log.origin, "index": index, "size": size, "proof": proof, "checkpoint": checkpoint.decode()}
 
 
 def _log_proof(value: object, *, what: str) -> LogProof:

@@ -16,9 +16,10 @@ from pipelines.audit.canonical import sha256_bytes
 from pipelines.audit.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
 from pipelines.audit.dsse import Signed, check_windows
 from pipelines.audit.entries import line_bytes
+from pipelines.audit.evidence import CHECKPOINT, MEASUREMENTS, Evidence, check_members
 from pipelines.audit.logview import LogView
 from pipelines.audit.manifest import folder_digest
-from pipelines.audit.merkle import leaf_hash, verify_inclusion
+from pipelines.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from pipelines.audit.statement import Statement, check_gates, check_measurements
 from pipelines.audit.trust import Trust
 from pipelines.errors import VerificationFailed
@@ -28,7 +29,11 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Case:
-    """A certificate whose signature is good, and what it is checked against."""
+    """A certificate whose signature is good, and what it is checked against.
+
+    Attributes:
+        evidence: the archive that it came in, if it came in one.
+    """
 
     bundle: Bundle
     signed: Signed
@@ -39,6 +44,7 @@ class Case:
     log_missing: str
     kept: Checkpoint | None
     model: Path | None
+    evidence: Evidence | None = None
 
     @property
     def issued(self) -> datetime:
@@ -108,12 +114,11 @@ def check_log_entry(case: Case) -> str:
 
 
 def check_log_head(case: Case) -> str:
-    """The log folder's latest checkpoint was signed by the log."""
-    log = _log(case)
-    at = case.issued if log.last is None else log.last.time
-    head = open_checkpoint(log.note, trust=case.trust, at=at)
+    """The latest checkpoint, of the log folder or else of the archive, was signed by the log."""
+    latest = _latest(case)
+    head = open_checkpoint(latest.note, trust=case.trust, at=latest.at)
     if head.origin != case.bundle.log.origin:
-        raise VerificationFailed("the log folder is of another log")
+        raise VerificationFailed("the latest checkpoint is of another log")
     return f"a log key signed the head of {head.size} entries"
 
 
@@ -128,7 +133,12 @@ def check_log_entries(case: Case) -> str:
 
 def check_log_history(case: Case) -> str:
     """The log still begins with the entries that the certificate's checkpoint covers."""
-    log, claimed = _log(case), _claimed(case)
+    claimed = _claimed(case)
+    if case.evidence is not None and not _proven(case.evidence, claimed):
+        raise VerificationFailed("the archive does not prove that its checkpoint extends the certificate's")
+    if case.evidence is not None and case.log is None and not case.log_missing:
+        return f"the archive proves an extension of the certificate's {claimed.size} entries"
+    log = _log(case)
     if claimed.size > log.head.size or log.roots.get(claimed.size) != claimed.root:
         raise VerificationFailed(
             f"the log is not an extension of the {claimed.size} entries that the certificate proves"
@@ -140,9 +150,10 @@ def check_kept(case: Case) -> str:
     """The log still begins with the entries of a checkpoint that the auditor kept."""
     if case.kept is None:
         raise NotChecked("no earlier checkpoint was given: a log put back to an earlier signed state goes unnoticed")
-    log, kept = _log(case), case.kept
+    kept = case.kept
     if kept.origin != case.bundle.log.origin:
         raise VerificationFailed("the kept checkpoint is of another log")
+    log = _log(case)
     if kept.size > log.head.size or log.roots.get(kept.size) != kept.root:
         raise VerificationFailed(f"the log is not an extension of the kept checkpoint of {kept.size} entries")
     return f"extends the kept checkpoint of {kept.size} entries"
@@ -173,6 +184,27 @@ def check_model(case: Case) -> str:
     return f"every file hashed, digest {found[:16]}"
 
 
+def check_archive(case: Case) -> str:
+    """The archive was made for this statement, by a key that was valid then."""
+    if case.evidence is None:
+        raise NotChecked("the certificate did not come in an evidence archive")
+    if case.evidence.statement != case.digest:
+        raise VerificationFailed("the archive was made for another statement")
+    if not case.issued <= case.evidence.made <= case.now + CLOCK_SKEW:
+        raise VerificationFailed("the archive was made before its statement was issued, or in the future")
+    check_windows(case.evidence.signed, at=case.evidence.made)
+    return f"made for this statement, {case.evidence.made:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def check_enclosed(case: Case) -> str:
+    """Policy, lock and manifest in the archive are those that the statement names."""
+    if case.evidence is None:
+        raise NotChecked("the certificate did not come in an evidence archive")
+    check_members(case.evidence.members, case.statement)
+    measured = sum(name.startswith(MEASUREMENTS) for name in case.evidence.members)
+    return f"policy and lock as the statement names them, {measured} measurement file(s) without text"
+
+
 CONTROLS: Mapping[str, Callable[[Case], str]] = MappingProxyType(
     {
         "key window": check_key_window,
@@ -188,8 +220,32 @@ CONTROLS: Mapping[str, Callable[[Case], str]] = MappingProxyType(
         "kept checkpoint": check_kept,
         "standing": check_standing,
         "model": check_model,
+        "archive content": check_archive,
+        "enclosed": check_enclosed,
     }
 )
+
+
+@dataclass(frozen=True)
+class _Latest:
+    """The latest checkpoint that there is, and the moment that its key must cover."""
+
+    note: bytes
+    at: datetime
+
+
+def _latest(case: Case) -> _Latest:
+    if case.evidence is not None and case.log is None and not case.log_missing:
+        return _Latest(case.evidence.members[CHECKPOINT], case.evidence.made)
+    log = _log(case)
+    return _Latest(log.note, case.issued if log.last is None else log.last.time)
+
+
+def _proven(evidence: Evidence, claimed: Checkpoint) -> bool:
+    latest = parse_checkpoint(evidence.members[CHECKPOINT], what="archive: checkpoint").checkpoint
+    return verify_consistency(
+        old_size=claimed.size, old_head=claimed.root, size=latest.size, head=latest.root, proof=evidence.proof
+    )
 
 
 def _log(case: Case) -> LogView:

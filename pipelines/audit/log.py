@@ -103,6 +103,18 @@ class AuditLog:
             write_atomic(self.checkpoint_path, note)
             return note
 
+    def latest(self) -> bytes:
+        """The latest signed checkpoint.
+
+        Raises:
+            BadInput: the log was never signed.
+        """
+        try:
+            return self.checkpoint_path.read_bytes()
+        except OSError as error:
+            reason = error.strerror
+        raise BadInput(f"{self.checkpoint_path}: the checkpoint cannot be read: {reason}")
+
     def inclusion_proof(self, index: int, *, size: int) -> tuple[bytes, ...]:
         """The audit path of an entry in the tree of the first `size` entries.
 

@@ -14,14 +14,16 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pipelines.audit.archive import pack, unpack
 from pipelines.audit.bundle import Locations, entry_for, issue
 from pipelines.audit.canonical import Json, canonical, digest, sha256_bytes
 from pipelines.audit.checkpoint import parse_checkpoint
 from pipelines.audit.dsse import IN_TOTO, sign
 from pipelines.audit.entries import line_bytes
+from pipelines.audit.evidence import INDEX, Enclosure, write_evidence
 from pipelines.audit.keys import Keyring, ensure_keyring, key_id, load_private_key, public_bytes
 from pipelines.audit.log import AuditLog
-from pipelines.audit.manifest import folder_digest
+from pipelines.audit.manifest import folder_digest, folder_manifest
 from pipelines.audit.records import CodeRecord, GateRecord, Interval, MethodRecord, MetricRecord, ModelRecord, SetRecord
 from pipelines.audit.report import Report
 from pipelines.audit.statement import Evidence, Statement, build_certificate, build_refusal, parse_statement
@@ -34,6 +36,9 @@ MADE = datetime(2026, 11, 1, 9, 0, 0, tzinfo=UTC)
 ISSUED = datetime(2026, 11, 21, 6, 30, 0, tzinfo=UTC)
 NOW = ISSUED + timedelta(hours=1)
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+POLICY = canonical({"name": "test", "gates": ["forgotten"]})
+LOCK = b"rfc8785==0.1.4\n"
 
 
 def named(text: str) -> str:
@@ -68,6 +73,11 @@ class World:
         """A checkpoint that the auditor kept from the day before the certificate."""
         return self.root / "kept"
 
+    @property
+    def archive(self) -> Path:
+        """The evidence archive of the certificate."""
+        return self.root / "evidence.tar"
+
     def key(self, role: str) -> Ed25519PrivateKey:
         return load_private_key(self.ring.private(role))
 
@@ -80,6 +90,39 @@ class World:
     def verify(self, *, now: datetime = NOW) -> Report:
         return verify_certificate(self.certificate, trust=self.trust(), now=now, kept_checkpoint=self.kept)
 
+    def verify_archive(self, *, now: datetime = NOW) -> Report:
+        """Verify the archive, with the folders that an auditor may also have."""
+        folders = {"log_dir": self.log.directory, "model_dir": self.model, "kept_checkpoint": self.kept}
+        return verify_certificate(self.archive, trust=self.trust(), now=now, **folders)
+
+    def enclosure(self) -> Enclosure:
+        """What an honest run puts into its archive."""
+        return Enclosure(
+            certificate=self.certificate.read_bytes(),
+            policy=POLICY,
+            environment=LOCK,
+            measurements={"candidate.json": canonical({"role": "candidate", "value": 0.125})},
+            manifest=folder_manifest(self.model),
+            exports={"bom.json": b'{"bomFormat":"CycloneDX"}'},
+        )
+
+    def enclose(self, enclosure: Enclosure | None = None, *, now: datetime = NOW) -> None:
+        """Write the evidence archive as an honest run does."""
+        enclosure = enclosure or self.enclosure()
+        write_evidence(self.archive, enclosure, evaluator_key=self.key("evaluator"), log=self.log, now=now)
+
+    def repack(self, change: Callable[[dict[str, bytes]], object], *, signer: Ed25519PrivateKey | None = None) -> None:
+        """Change members of the archive; with a signer, sign an index that fits them: what a careful forger does."""
+        members = unpack(self.archive.read_bytes())
+        change(members)
+        if signer is not None:
+            index = json.loads(b64decode(json.loads(members.pop(INDEX))["payload"]))
+            index["subject"] = [
+                {"name": name, "digest": {"sha256": sha256_bytes(members[name])}} for name in sorted(members)
+            ]
+            members[INDEX] = canonical(sign(canonical(index), payload_type=IN_TOTO, private_key=signer))
+        self.archive.write_bytes(pack(members))
+
     def evidence(self) -> Evidence:
         """Honest evidence about the model that lies in the folder."""
         base = ModelRecord("tiny", "1", named("base"))
@@ -91,9 +134,9 @@ class World:
             candidate=ModelRecord("tiny", "2", folder_digest(self.model), parent=base.digest),
             reference=ModelRecord("tiny", "reference", named("reference")),
             method=MethodRecord("npo", "1", named("params")),
-            code=CodeRecord("0" * 40, named("lock")),
+            code=CodeRecord("0" * 40, sha256_bytes(LOCK)),
             config_digest=named("config"),
-            policy_digest=named("policy"),
+            policy_digest=sha256_bytes(POLICY),
             metrics=(_metric("forget.extraction_strength", 0.125), _metric("utility", 0.5)),
             gates=(GateRecord("forgotten", True, ("forget.extraction_strength",)), GateRecord("schema", True)),
             approvals=(),
@@ -212,6 +255,7 @@ def build_world(root: Path) -> World:
     world.issue(build_certificate(world.evidence()))
     world.log.append({"kind": "registered", "request": named("request")}, now=ISSUED)
     world.log.checkpoint(world.key("log"))
+    world.enclose()
     return world
 
 
@@ -220,6 +264,7 @@ def build_refused_world(root: Path) -> World:
     world = build_world(root)
     failed = replace(world.evidence(), gates=(GateRecord("forgotten", False, ("forget.extraction_strength",)),))
     world.issue(build_refusal(failed, reasons=("gate forgotten did not pass",)))
+    world.enclose()
     return world
 
 
