@@ -5,13 +5,15 @@ numbers. peft is imported only here, and only when adapters are asked for.
 """
 
 import warnings
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from pipelines.config import LoraSettings
 from pipelines.errors import BadInput
+from pipelines.settings import LoraSettings
 
 
 def add_adapters(model: PreTrainedModel, settings: LoraSettings, *, seed: int) -> nn.Module:
@@ -55,3 +57,18 @@ def merge_adapters(model: nn.Module) -> PreTrainedModel:
         raise TypeError(f"{type(model).__name__} has no adapters")
     merged: PreTrainedModel = model.merge_and_unload()
     return merged
+
+
+def train_only(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Freeze every weight that trains now and whose name matches no pattern (``*`` stands for anything).
+
+    Raises:
+        BadInput: nothing would be left; names what there is.
+    """
+    training = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    kept = {name for name in training if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    if not kept:
+        some = ", ".join(list(training)[:3])
+        raise BadInput(f"no weight is named {' or '.join(patterns)}; there are {len(training)}, for instance {some}")
+    for name, weight in training.items():
+        weight.requires_grad_(name in kept)

@@ -46,6 +46,7 @@ class LoopState(Record):
     Attributes:
         epochs: finished ones.
         levels: score at which each forget row counts as forgotten; empty where rows never do.
+        carried: numbers that the method carries from epoch to epoch.
         held: epochs in a row at whose end all forget rows were at their level.
         stop_reason: why training is over, or None while it is not.
         curve: every step so far.
@@ -53,6 +54,7 @@ class LoopState(Record):
 
     epochs: int = 0
     levels: tuple[float, ...] = ()
+    carried: tuple[float, ...] = ()
     held: int = 0
     stop_reason: str | None = None
     curve: tuple[CurvePoint, ...] = ()

@@ -80,6 +80,21 @@ def answer_batch(items: Sequence[Encoded], *, pad_id: int, n_unended: int) -> An
     return AnswerBatch(tokens=tokens, n_positions=tokens.labels_BT.shape[1] - first + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerPass:
+    """One forward pass at its answer positions.
+
+    Attributes:
+        stats: negative log-likelihoods.
+        logits_BAV: float32; entry a predicts answer token a.
+        hidden_BAD: output of one layer at the same positions, or None.
+    """
+
+    stats: AnswerStats
+    logits_BAV: torch.Tensor
+    hidden_BAD: torch.Tensor | None
+
+
 def answer_stats(model: nn.Module, batch: AnswerBatch) -> AnswerStats:
     """One forward pass; differentiable unless gradients are off.
 
@@ -89,16 +104,33 @@ def answer_stats(model: nn.Module, batch: AnswerBatch) -> AnswerStats:
         model: a causal language model; the batch must be on its device.
         batch: from :func:`answer_batch`.
     """
+    return answer_pass(model, batch).stats
+
+
+def answer_pass(model: nn.Module, batch: AnswerBatch, *, layer: int | None = None) -> AnswerPass:
+    """As :func:`answer_stats`, with what the statistics were made from.
+
+    Args:
+        model: as there.
+        batch: as there.
+        layer: whose output is wanted, from 1; -1 for what goes into the output head.
+    """
     tokens = batch.tokens
     inputs = {"input_ids": tokens.input_ids_BT, "attention_mask": tokens.attention_mask_BT}
     n = min(batch.n_positions, tokens.input_ids_BT.shape[1])
-    keep = {"logits_to_keep": n} if _keeps_logits(model) else {}
-    logits_BAV = model(**inputs, use_cache=False, **keep).logits[:, -n:-1].float()
+    options = {"logits_to_keep": n} if _keeps_logits(model) else {}
+    wanted = {} if layer is None else {"output_hidden_states": True}
+    output = model(**inputs, use_cache=False, **options, **wanted)
+    logits_BAV = output.logits[:, -n:-1].float()
     labels_BA = tokens.labels_BT[:, tokens.labels_BT.shape[1] - n + 1 :]
     mask_BA = labels_BA != IGNORED
     target_BA = logits_BAV.gather(-1, labels_BA.masked_fill(~mask_BA, 0).unsqueeze(-1)).squeeze(-1)
     token_nll_BA = (logits_BAV.logsumexp(dim=-1) - target_BA).masked_fill(~mask_BA, 0.0)
-    return AnswerStats(token_nll_BA=token_nll_BA, mask_BA=mask_BA)
+    return AnswerPass(
+        stats=AnswerStats(token_nll_BA=token_nll_BA, mask_BA=mask_BA),
+        logits_BAV=logits_BAV,
+        hidden_BAD=None if layer is None else output.hidden_states[layer][:, -n:-1],
+    )
 
 
 def _keeps_logits(model: nn.Module) -> bool:
@@ -120,8 +152,9 @@ def score_rows(
     pad_id: int,
     batch_size: int,
     device: torch.device,
+    ended: bool = False,
 ) -> torch.Tensor:
-    """What ``measure`` says of every row, without gradients and without dropout; end-of-sequence tokens do not count.
+    """What ``measure`` says of every row, without gradients and without dropout.
 
     Args:
         model: on ``device``; keeps the mode (training or evaluation) it is in.
@@ -130,6 +163,7 @@ def score_rows(
         pad_id: token that fills short rows.
         batch_size: rows per forward pass; decides speed, not the answer.
         device: where the model is.
+        ended: whether the end-of-sequence tokens count.
 
     Returns:
         One line per row in the order of ``items``, float32, on the CPU.
@@ -138,7 +172,7 @@ def score_rows(
     order: list[int] = []
     with torch.no_grad(), _evaluating(model), mixed_precision(device):
         for index in length_batches(items, batch_size=batch_size):
-            batch = answer_batch([items[i] for i in index], pad_id=pad_id, n_unended=len(index))
+            batch = answer_batch([items[i] for i in index], pad_id=pad_id, n_unended=0 if ended else len(index))
             parts.append(measure(answer_stats(model, on_device(batch, device))).float().cpu())
             order.extend(index)
     return torch.cat(parts)[torch.tensor(order).argsort()]

@@ -1,70 +1,104 @@
-"""The loss of one batch: gamma x the method's loss over the active forget rows + alpha x the retain rows' NLL.
+"""The loss of one batch: gamma x the method's loss over the active forget rows + alpha x the retain term.
 
 A row is active while it is likelier than its level; the score that decides is read from the same forward pass. Both
-terms are means over rows, so that a row counts the same whatever its length and whatever batch it falls into.
+terms are means over rows, so that a row counts the same whatever its length and whatever batch it falls into. Any
+method goes with any retain term.
 
-Shapes: B forget rows in a batch.
+Shapes: B rows in a batch, A answer positions, D hidden width, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
+from torch.nn import functional as F
 
 from pipelines.likelihood import AnswerStats
-from pipelines.methods.base import AnyMethod, MethodParams
+from pipelines.methods.base import ForgetBatch, Method, MethodParams, Readings, brought
+from pipelines.parts import Coefficients
 from pipelines.stopping import below_level, min_k_scores
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetTargets:
-    """What is known of the forget rows of a batch before the pass.
+class Terms:
+    """The loss, differentiable, and what it is made of, detached: scalars, and the number of active rows.
 
     Attributes:
-        reference_nll_B: S under the start model.
-        levels_B: score at which a row counts as forgotten; infinite where rows never do.
+        loss: of the batch.
+        forget_nll: mean NLL of the forget rows.
+        retain_nll: mean NLL of the retain rows; 0 without any.
+        retain_loss: the retain term without its weight.
+        n_active: forget rows that are still pushed.
     """
-
-    reference_nll_B: torch.Tensor
-    levels_B: torch.Tensor
-
-    def rows(self, index: Sequence[int], device: torch.device) -> "ForgetTargets":
-        """The same for some rows, on a device."""
-        return ForgetTargets(
-            reference_nll_B=self.reference_nll_B[list(index)].to(device), levels_B=self.levels_B[list(index)].to(device)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The loss, differentiable, and what it is made of, detached: scalars in nats, and the number of active rows."""
 
     loss: torch.Tensor
     forget_nll: torch.Tensor
     retain_nll: torch.Tensor
+    retain_loss: torch.Tensor
     n_active: torch.Tensor
 
 
-def objective(stats: AnswerStats, targets: ForgetTargets, *, method: AnyMethod, params: MethodParams) -> Terms:
+def objective(
+    batch: ForgetBatch,
+    retain: Readings | None,
+    levels_B: torch.Tensor,
+    *,
+    method: Method[MethodParams],
+    params: MethodParams,
+    coefficients: Coefficients = Coefficients(),  # noqa: B008 -- frozen
+) -> Terms:
     """The loss of one batch.
 
     Args:
-        stats: of the forget rows, then of the retain rows, from one forward pass.
-        targets: of the forget rows.
+        batch: what was read of the forget rows and their companions.
+        retain: what was read of the retain rows, or None.
+        levels_B: score at which a forget row counts as forgotten; infinite where rows never do.
         method: whose loss.
         params: of the method's own model.
+        coefficients: of this step, on top of the method's weights.
     """
-    n_forget = len(targets.levels_B)
-    forget, retain = stats.rows(0, n_forget), stats.rows(n_forget, len(stats.mask_BA))
-    needed = "reference_nll" in method.needs
-    loss_B = method.forget_loss(forget, targets.reference_nll_B if needed else None, params)
-    active_B = below_level(min_k_scores(forget).detach(), targets.levels_B)
+    loss_B = method.forget_loss(batch, params)
+    active_B = below_level(min_k_scores(batch.stats).detach(), levels_B)
     n_active = active_B.sum()
-    loss = params.gamma * loss_B.masked_fill(~active_B, 0.0).sum() / n_active.clamp(min=1)
-    retain_nll = retain.nll_mean_B.mean() if len(retain.mask_BA) else torch.zeros_like(loss)
+    forget = loss_B.masked_fill(~active_B, 0.0).sum() / n_active.clamp(min=1)
+    kept = forget.new_zeros(()) if retain is None else RETAIN_TERMS[params.retain_term](retain).mean()
     return Terms(
-        loss=loss + params.alpha * retain_nll,
-        forget_nll=forget.nll_mean_B.mean().detach(),
-        retain_nll=retain_nll.detach(),
+        loss=coefficients.forget * params.gamma * forget + coefficients.retain * params.alpha * kept,
+        forget_nll=batch.stats.nll_mean_B.mean().detach(),
+        retain_nll=kept.detach() if retain is None else retain.stats.nll_mean_B.mean().detach(),
+        retain_loss=kept.detach(),
         n_active=n_active,
     )
+
+
+def nll(retain: Readings) -> torch.Tensor:
+    """Mean NLL of each row: loss_B."""
+    return retain.stats.nll_mean_B
+
+
+def kl(retain: Readings) -> torch.Tensor:
+    """KL(start model || model), mean over the answer tokens of each row: loss_B (TOFU, arXiv 2401.06121, sec. 3.3)."""
+    reference_BAV = brought(retain.reference_logits_BAV, name="reference_logits").log_softmax(-1)
+    now_BAV = brought(retain.logits_BAV, name="logits").log_softmax(-1)
+    kl_BA = F.kl_div(now_BAV, reference_BAV, log_target=True, reduction="none").sum(-1)
+    return _row_means(kl_BA, retain.stats)
+
+
+def hidden(retain: Readings) -> torch.Tensor:
+    """Squared distance from the start model's hidden states, mean over widths and answer positions: loss_B.
+
+    arXiv 2403.03218, eq. 2, with the mean over widths that its weights were tuned for.
+    """
+    now_BAD = brought(retain.hidden_BAD, name="hidden_states").float()
+    reference_BAD = brought(retain.reference_hidden_BAD, name="reference_hidden_states").float()
+    return _row_means((now_BAD - reference_BAD).square().mean(-1), retain.stats)
+
+
+def _row_means(value_BA: torch.Tensor, stats: AnswerStats) -> torch.Tensor:
+    return value_BA.masked_fill(~stats.mask_BA, 0.0).sum(dim=1) / stats.n_tokens_B
+
+
+RETAIN_TERMS: Mapping[str, Callable[[Readings], torch.Tensor]] = MappingProxyType(
+    {"nll": nll, "kl": kl, "hidden": hidden}
+)

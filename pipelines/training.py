@@ -9,7 +9,7 @@ Shapes: N forget rows, M holdout rows.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -38,10 +38,13 @@ from pipelines.checkpoints import (
 )
 from pipelines.data.encode import Batch
 from pipelines.errors import TrainingDiverged
-from pipelines.likelihood import AnswerBatch, answer_batch, answer_stats, score_rows
-from pipelines.objective import ForgetTargets, objective
+from pipelines.likelihood import AnswerBatch, answer_batch, answer_pass, score_rows
+from pipelines.methods.base import EpochMeans, ForgetBatch, Readings
+from pipelines.objective import Terms, objective
 from pipelines.pairing import PairedBatch
+from pipelines.parts import At, Coefficients, Hooks
 from pipelines.stopping import below_level, grouped_levels, min_k_scores
+from pipelines.training_arguments import arguments_of
 from pipelines.training_data import EpochBatches, Loop, TrainingData
 
 _TRAINER_STATE = "trainer_state.json"
@@ -67,33 +70,37 @@ class UnlearningTrainer(Trainer):
         data: TrainingData,
         loop: Loop,
         folder: Path,
+        hooks: Sequence[Hooks],
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        super().__init__(model=model, args=_arguments(loop, folder), callbacks=[_Hooks(self)])
+        super().__init__(model=model, args=arguments_of(loop, folder), callbacks=[_Hooks(self)])
         self.remove_callback(PrinterCallback)
         # The loss is a mean per batch: accumulated batches are averaged, their tokens not counted.
         self.model_accepts_loss_kwargs = False
         self.checkpoints = Checkpoints(folder)
-        self.loop_state = LoopState(levels=_first_levels(data, loop))
+        steering = loop.method.steering
+        carried = steering.start(loop.params) if steering else ()
+        self.loop_state = LoopState(levels=_first_levels(data, loop), carried=carried)
         self.epoch_data = EpochBatches(data, loop)
-        self._model, self._data, self._loop, self._progress = model, data, loop, progress
+        self._model, self._data, self._loop, self._hooks, self._progress = model, data, loop, hooks, progress
         self._micro: list[list[float]] = []
+        self._epoch_terms: list[tuple[float, float]] = []
 
     def get_train_dataloader(self) -> DataLoader[PairedBatch]:
         """The batches of one epoch, as tensors."""
         return DataLoader(self.epoch_data, batch_size=None, shuffle=False, collate_fn=cast(Any, self._collate))
 
     def _collate(self, pair: PairedBatch) -> dict[str, Any]:
-        forget = [self._data.forget[i] for i in pair.forget]
-        retain = [self._data.retain[i] for i in pair.retain]
-        batch = answer_batch([*forget, *retain], pad_id=self._data.pad_id, n_unended=len(forget))
+        members = self._data.members(pair, epoch=self.epoch_data.epoch)
+        items = [item for group, index in members.items() for item in self._data.items(group, index)]
+        batch = answer_batch(items, pad_id=self._data.pad_id, n_unended=len(pair.forget))
         tokens = batch.tokens
         return {
             "input_ids": tokens.input_ids_BT,
             "attention_mask": tokens.attention_mask_BT,
             "labels": tokens.labels_BT,
             "n_positions": batch.n_positions,
-            "forget": pair.forget,
+            "members": members,
         }
 
     def compute_loss(
@@ -101,14 +108,38 @@ class UnlearningTrainer(Trainer):
     ) -> torch.Tensor:
         """One forward pass over forget and retain rows together."""
         tokens = Batch(inputs["input_ids"], inputs["attention_mask"], inputs["labels"])
-        stats = answer_stats(model, AnswerBatch(tokens=tokens, n_positions=inputs["n_positions"]))
-        targets = ForgetTargets(self._data.reference_nll_N, self._levels()).rows(inputs["forget"], stats.mask_BA.device)
-        terms = objective(stats, targets, method=self._loop.method, params=self._loop.params)
-        values = torch.stack([terms.loss.detach(), terms.forget_nll, terms.retain_nll, terms.n_active.float()]).tolist()
+        seen = answer_pass(model, AnswerBatch(tokens, inputs["n_positions"]), layer=self._data.layer)
+        terms = self._terms(
+            self._data.readings(seen, inputs["members"], width=tokens.labels_BT.shape[1]),
+            self._levels()[list(inputs["members"]["forget"])].to(seen.stats.mask_BA.device),
+        )
+        loss = terms.loss + self._coefficients().penalty * sum(hook.penalty() for hook in self._hooks if hook.penalty)
+        values = torch.stack(
+            [loss.detach(), terms.forget_nll, terms.retain_nll, terms.retain_loss, terms.n_active.float()]
+        ).tolist()
         if not all(math.isfinite(value) for value in values):
             raise TrainingDiverged(f"step {self._step}: the loss is {values[0]}; lower the learning rate")
         self._micro.append(values)
-        return terms.loss
+        return loss
+
+    def _terms(self, groups: dict[str, Readings], levels_B: torch.Tensor) -> Terms:
+        retain, forget = groups.pop("retain", None), groups.pop("forget")
+        return objective(
+            ForgetBatch(rows=forget, companions=groups),
+            retain,
+            levels_B,
+            method=self._loop.method,
+            params=self._loop.params,
+            coefficients=self._coefficients(),
+        )
+
+    def _coefficients(self) -> Coefficients:
+        at = At(step=self.state.global_step, epoch=self.loop_state.epochs, epochs=self._loop.settings.epochs)
+        steering = self._loop.method.steering
+        both = steering.coefficients(self.loop_state.carried, self._loop.params) if steering else Coefficients()
+        for hook in self._hooks:
+            both = both.times(hook.coefficients(at)) if hook.coefficients else both
+        return both
 
     @property
     def _step(self) -> int:
@@ -119,6 +150,9 @@ class UnlearningTrainer(Trainer):
         return torch.tensor(levels) if levels else torch.full((len(self._data.forget),), torch.inf)
 
     def _clip_grad_norm(self, model: nn.Module) -> torch.Tensor:
+        for hook in self._hooks:
+            if hook.on_gradient:
+                hook.on_gradient()
         norm: torch.Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
         if not bool(torch.isfinite(norm)):
             raise TrainingDiverged(f"step {self._step}: the gradient is {float(norm)}; lower the learning rate")
@@ -129,23 +163,28 @@ class UnlearningTrainer(Trainer):
         return 0
 
     def note_step(self) -> None:
-        """Add the step that just ended to the curve and tell whoever watches."""
-        loss, forget_nll, retain_nll, _ = (sum(column) / len(self._micro) for column in zip(*self._micro, strict=True))
-        active = int(sum(values[3] for values in self._micro))
+        """Let the parts have the last word on the weights, add the step to the curve and tell whoever watches."""
+        for hook in self._hooks:
+            if hook.after_step:
+                hook.after_step()
+        means = [sum(column) / len(self._micro) for column in zip(*self._micro, strict=True)]
+        loss, forget_nll, retain_nll, retain_loss, _ = means
+        active = int(sum(values[4] for values in self._micro))
         self._micro = []
+        self._epoch_terms.append((forget_nll, retain_loss))
         step, epoch = self.state.global_step, self.loop_state.epochs + 1
-        means = {"loss": loss, "forget_nll": forget_nll, "retain_nll": retain_nll}
-        point = CurvePoint(step=step, epoch=epoch, active=active, **means)
+        shown = {"loss": loss, "forget_nll": forget_nll, "retain_nll": retain_nll}
+        point = CurvePoint(step=step, epoch=epoch, active=active, **shown)
         self.loop_state = self.loop_state.model_copy(update={"curve": (*self.loop_state.curve, point)})
         if self._progress is not None:
-            metrics = {**means, "active": float(active)}
+            metrics = {**shown, "active": float(active)}
             self._progress(Progress(step=step, total=self.state.max_steps, epoch=epoch, metrics=metrics))
 
     def note_epoch(self) -> bool:
         """Apply the stop rule after an epoch; True when training is over."""
         epochs = self.loop_state.epochs + 1
         reason = "epochs" if epochs == self._loop.settings.epochs else None
-        update: dict[str, object] = {"epochs": epochs}
+        update: dict[str, object] = {"epochs": epochs, "carried": self._steered(epochs)}
         if self._data.holdout_M is not None and self.loop_state.levels:
             scores_N = self.forget_scores()
             levels_N = grouped_levels(scores_N, self._data.holdout_M, n_rows=self._data.n_rows)
@@ -156,6 +195,14 @@ class UnlearningTrainer(Trainer):
             reason = "holdout" if held >= self._loop.settings.patience else reason
         self.loop_state = self.loop_state.model_copy(update={**update, "stop_reason": reason})
         return reason is not None
+
+    def _steered(self, epochs: int) -> tuple[float, ...]:
+        """What the method carries into the next epoch."""
+        forget_nll, retain_loss = (sum(c) / len(self._epoch_terms) for c in zip(*self._epoch_terms, strict=True))
+        self._epoch_terms = []
+        steering = self._loop.method.steering
+        means = EpochMeans(epochs=epochs, forget_nll=forget_nll, retain_loss=retain_loss)
+        return steering.after_epoch(self.loop_state.carried, means, self._loop.params) if steering else ()
 
     def forget_scores(self) -> torch.Tensor:
         """The forget rows' min-k scores now: score_N."""
@@ -212,43 +259,13 @@ def _first_levels(data: TrainingData, loop: Loop) -> tuple[float, ...]:
     return tuple(grouped_levels(data.scores_N, data.holdout_M, n_rows=data.n_rows).tolist())
 
 
-def _arguments(loop: Loop, folder: Path) -> TrainingArguments:
-    settings = loop.settings
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.warmup_steps,
-        lr_scheduler_type="linear" if settings.schedule == "linear" else "constant_with_warmup",
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        activation_checkpointing=settings.gradient_checkpointing,
-        # The reentrant kind needs inputs with gradients, which frozen embeddings in front of adapters do not give.
-        activation_checkpointing_kwargs={"use_reentrant": False},
-        seed=loop.seed,
-        optim="adamw_torch_fused",
-        bf16=loop.device.type == "cuda",
-        use_cpu=loop.device.type == "cpu",
-        save_strategy="epoch",
-        logging_strategy="no",
-        logging_nan_inf_filter=False,
-        report_to=[],
-        disable_tqdm=True,
-        remove_unused_columns=False,
-    )
-    # Several GPUs would be used through DataParallel, which averages losses its own way.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
-
-
 def run_loop(
     model: nn.Module,
     *,
     data: TrainingData,
     loop: Loop,
     folder: Path,
+    hooks: Sequence[Hooks] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> LoopState:
     """Train in place, from the newest checkpoint in ``folder`` where there is one.
@@ -258,6 +275,7 @@ def run_loop(
         data: what is read.
         loop: how.
         folder: of the checkpoints; the newest one holds the trained weights at the end.
+        hooks: of the parts, on this very model.
         progress: told of every optimiser step.
 
     Returns:
@@ -270,7 +288,7 @@ def run_loop(
     latest = Checkpoints(folder).latest()
     if latest is not None and load_state(latest).stop_reason is not None:
         return load_state(latest)
-    trainer = UnlearningTrainer(model, data=data, loop=loop, folder=folder, progress=progress)
+    trainer = UnlearningTrainer(model, data=data, loop=loop, folder=folder, hooks=hooks, progress=progress)
     trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     model.eval()
     return trainer.loop_state

@@ -7,75 +7,28 @@ forget set. Whether anything was forgotten is measured elsewhere, from the candi
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pipelines.adapters import add_adapters, merge_adapters
+from pipelines.adapters import add_adapters, merge_adapters, train_only
 from pipelines.audit.canonical import canonical, digest, parse_strict
-from pipelines.checkpoints import WEIGHTS, Checkpoints, CurvePoint, load_trained
-from pipelines.data.encode import Encoded
+from pipelines.checkpoints import WEIGHTS, Checkpoints, load_trained
 from pipelines.errors import BadInput
-from pipelines.likelihood import AnswerStats, score_rows
+from pipelines.methods.base import Method, Procedure
 from pipelines.models import LoadedModel, full_disk_refused, resolve_device, save_model
-from pipelines.pairing import draw_retain
-from pipelines.records import Candidate, Record
-from pipelines.stopping import min_k_scores
+from pipelines.procedures import Stages, TrainingResult
+from pipelines.records import Candidate
+from pipelines.reference import REFERENCE, depth_of, prepared, reference_statistics, training_data
 from pipelines.training import Progress, run_loop
 from pipelines.training_data import Loop, TrainingData, epoch_batches
-from pipelines.unlearning_job import UnlearningJob, encode_set, load_start
+from pipelines.unlearning_job import UnlearningJob, load_start
 
-REFERENCE = "reference.safetensors"
+__all__ = ["REFERENCE", "TrainingResult", "export", "read_result", "reference_statistics", "train", "unlearn"]
+
 RESULT = "training.json"
 _JOB = "job.json"
-
-
-class TrainingResult(Record):
-    """What training did.
-
-    Attributes:
-        steps: optimiser steps.
-        epochs: passes over the forget set.
-        stop_reason: ``epochs`` (the limit was reached) or ``holdout`` (all rows are at the level of untrained ones).
-        curve: one point per step.
-        pairing: digest of every batch's positions in both sets, in order; they follow from the seed.
-    """
-
-    steps: int
-    epochs: int
-    stop_reason: str
-    curve: tuple[CurvePoint, ...]
-    pairing: str
-
-
-def reference_statistics(job: UnlearningJob, folder: Path) -> None:
-    """Write what the start model says of the forget rows, and of the holdout rows where the stop rule needs them.
-
-    Args:
-        job: the run.
-        folder: receives :data:`REFERENCE`; if that is there already, nothing is done.
-
-    Raises:
-        BadInput: the model or a row cannot be used, or there is no space left on the device.
-    """
-    path = folder / REFERENCE
-    if path.exists():
-        return
-    loaded = load_start(job)
-    forget = encode_set(loaded, job, job.pushed, name="forget")
-    nll_and_score = _score(loaded, forget, job, lambda stats: torch.stack([stats.nll_sum_B, min_k_scores(stats)], 1))
-    tensors = {"forget_nll": nll_and_score[:, 0].contiguous(), "forget_score": nll_and_score[:, 1].contiguous()}
-    if job.training.stop == "holdout" and job.holdout is not None:
-        holdout = encode_set(loaded, job, job.holdout, name="holdout")
-        tensors["holdout_score"] = _score(loaded, holdout, job, min_k_scores)
-    part = path.with_name(path.name + ".part")
-    with full_disk_refused(part):
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, part)
-        part.replace(path)
 
 
 def train(
@@ -106,6 +59,8 @@ def train(
     if latest is not None and (latest / WEIGHTS).exists():
         (latest / WEIGHTS).replace(folder / WEIGHTS)
     Checkpoints(folder).clear()
+    for inner in [path for path in folder.iterdir() if path.is_dir()]:  # a procedure's trainings
+        shutil.rmtree(inner)
     return read_result(folder)
 
 
@@ -179,18 +134,25 @@ def unlearn(job: UnlearningJob, out: Path, *, progress: Callable[[Progress], Non
 
 
 def _trainable(loaded: LoadedModel, job: UnlearningJob) -> nn.Module:
-    return loaded.model if job.lora is None else add_adapters(loaded.model, job.lora, seed=job.seed)
+    model = loaded.model if job.lora is None else add_adapters(loaded.model, job.lora, seed=job.seed)
+    if isinstance(job.method, Method) and job.method.trains is not None:
+        train_only(model, job.method.trains(job.params, depth_of(loaded)))
+    return model
 
 
 def _train(
     job: UnlearningJob, folder: Path, *, reference: Path, progress: Callable[[Progress], None] | None
 ) -> TrainingResult:
+    if isinstance(job.method, Procedure):
+        return job.method.run(job, folder, _stages(progress))
     loaded = load_start(job)
-    data = _training_data(loaded, job, load_file(reference / REFERENCE))
+    data = training_data(loaded, job, reference / REFERENCE)
     loop = Loop(
         method=job.method, params=job.params, settings=job.training, seed=job.seed, device=resolve_device(job.device)
     )
-    state = run_loop(_trainable(loaded, job), data=data, loop=loop, folder=folder, progress=progress)
+    model = _trainable(loaded, job)
+    hooks = [part.hooks(model, prepared(reference / REFERENCE, part.name)) for part in job.parts]
+    state = run_loop(model, data=data, loop=loop, folder=folder, hooks=hooks, progress=progress)
     if state.stop_reason is None:
         raise ValueError(f"training ended after {state.epochs} epochs without a stop reason")
     return TrainingResult(
@@ -202,37 +164,14 @@ def _train(
     )
 
 
-def _training_data(loaded: LoadedModel, job: UnlearningJob, reference: Mapping[str, torch.Tensor]) -> TrainingData:
-    drawn = draw_retain(
-        len(job.retain) if job.params.alpha else 0, per_epoch=len(job.pushed), epochs=job.training.epochs, seed=job.seed
-    )
-    wanted = sorted({i for epoch in drawn for i in epoch})
-    retain = encode_set(loaded, job, job.retain.select(wanted), name="retain", positions=wanted)
-    return TrainingData(
-        forget=encode_set(loaded, job, job.pushed, name="forget"),
-        retain=dict(zip(wanted, retain, strict=True)),
-        drawn=drawn,
-        n_rows=len(job.forget),
-        reference_nll_N=reference["forget_nll"],
-        scores_N=reference["forget_score"],
-        holdout_M=reference.get("holdout_score"),
-        pad_id=loaded.pad_id,
-    )
+def _stages(progress: Callable[[Progress], None] | None) -> Stages:
+    def trained(job: UnlearningJob, folder: Path) -> TrainingResult:
+        reference_statistics(job, folder)
+        return train(job, folder, reference=folder, progress=progress)
+
+    return Stages(start=lambda job: _trainable(load_start(job), job), train=trained)
 
 
 def _pairing_digest(data: TrainingData, job: UnlearningJob, *, epochs: int) -> str:
-    drawn = [epoch_batches(data, epoch=e, batch_size=job.training.batch_size, seed=job.seed) for e in range(epochs)]
-    return digest([[[list(pair.forget), list(pair.retain)] for pair in epoch] for epoch in drawn])
-
-
-def _score(
-    loaded: LoadedModel, items: list[Encoded], job: UnlearningJob, measure: Callable[[AnswerStats], torch.Tensor]
-) -> torch.Tensor:
-    return score_rows(
-        loaded.model,
-        items,
-        measure=measure,
-        pad_id=loaded.pad_id,
-        batch_size=2 * job.training.batch_size,
-        device=resolve_device(job.device),
-    )
+    batches = [epoch_batches(data, epoch=e, batch_size=job.training.batch_size, seed=job.seed) for e in range(epochs)]
+    return digest([[[list(pair.forget), list(pair.retain)] for pair in epoch] for epoch in batches])

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 import torch
 
 from pipelines.audit.canonical import digest
-from pipelines.config import LoraSettings, PromptFormat, TrainingSettings
 from pipelines.data.encode import Encoded, encode
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
-from pipelines.methods.base import AnyMethod, MethodParams
+from pipelines.methods.base import AnyMethod, Method, MethodParams
 from pipelines.models import LoadedModel, context_length, load_model, resolve_device
+from pipelines.parts import Part
 from pipelines.records import ModelRef
+from pipelines.settings import LoraSettings, PromptFormat, TrainingSettings
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -54,11 +55,12 @@ class UnlearningJob:
         """Refuse a job that could not be trained.
 
         Raises:
-            BadInput: an empty set, a stop rule without its rows, or parameters of another method.
+            BadInput: an empty set, a stop rule without its rows, parameters of another method, or a mix that does not
+                go together.
         """
         if not len(self.forget):
             raise BadInput("forget set: no rows; at least one is needed")
-        if self.params.alpha and not len(self.retain):
+        if self.params.retains and not len(self.retain):
             raise BadInput(
                 f"retain set: no rows, but method {self.method.name} needs some (retain weight {self.params.alpha})"
             )
@@ -68,6 +70,23 @@ class UnlearningJob:
             )
         if type(self.params) is not self.method.params:
             raise BadInput(f"method {self.method.name}: parameters must be {self.method.params.__name__}")
+        self._refuse_mixes()
+
+    def _refuse_mixes(self) -> None:
+        name, adapters = self.method.name, self.method.adapters
+        if adapters == "never" and self.lora is not None:
+            raise BadInput(f"method {name}: trains all weights and takes no LoRA adapters; leave lora out")
+        if adapters == "always" and self.lora is None:
+            raise BadInput(f"method {name}: trains LoRA adapters only; give lora settings")
+        names = [part.name for part in self.parts]
+        double = next((part for part in names if names.count(part) > 1), None)
+        if double is not None:
+            raise BadInput(f"method {name} brings {double!r} already; leave it out of the settings")
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What goes around the loss: the method's own parts."""
+        return self.method.parts(self.params) if isinstance(self.method, Method) else ()
 
     @property
     def pushed(self) -> Rows:

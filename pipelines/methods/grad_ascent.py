@@ -3,11 +3,12 @@
 The loss is unbounded, so it destroys a model that is left to it.
 """
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 
-from pipelines.likelihood import AnswerStats
-from pipelines.methods.base import Method, MethodParams
+from pipelines.methods.base import ForgetBatch, Method, MethodParams
 
 
 class GradAscentParams(MethodParams):
@@ -16,11 +17,12 @@ class GradAscentParams(MethodParams):
     alpha: float = Field(
         default=0.0, ge=0, le=0, title="Retain weight", description="Always 0: there is no retain term."
     )
+    retain_term: Literal["none"] = Field(default="none", title="Retain term", description="Always none.")
 
 
-def forget_loss(stats: AnswerStats, reference_nll_B: torch.Tensor | None, params: GradAscentParams) -> torch.Tensor:
+def forget_loss(batch: ForgetBatch, params: GradAscentParams) -> torch.Tensor:
     """-NLL of each row: loss_B (arXiv 2210.01504, eq. 2, per token)."""
-    return -stats.nll_mean_B
+    return -batch.stats.nll_mean_B
 
 
 METHOD = Method(

@@ -5,17 +5,16 @@ The forget term is as unbounded as plain ascent; the retain term holds the model
 
 import torch
 
-from pipelines.likelihood import AnswerStats
-from pipelines.methods.base import Method, MethodParams
+from pipelines.methods.base import ForgetBatch, Method, MethodParams
 
 
 class GradDiffParams(MethodParams):
     """Parameters of gradient difference: the two weights."""
 
 
-def forget_loss(stats: AnswerStats, reference_nll_B: torch.Tensor | None, params: GradDiffParams) -> torch.Tensor:
+def forget_loss(batch: ForgetBatch, params: GradDiffParams) -> torch.Tensor:
     """-NLL of each row: loss_B (arXiv 2203.12817, sec. 3; as in TOFU, arXiv 2401.06121, sec. 3.3)."""
-    return -stats.nll_mean_B
+    return -batch.stats.nll_mean_B
 
 
 METHOD = Method(

@@ -7,8 +7,7 @@ import torch
 from pydantic import Field
 from torch.nn import functional as F
 
-from pipelines.likelihood import AnswerStats
-from pipelines.methods.base import Method, MethodParams
+from pipelines.methods.base import ForgetBatch, Method, MethodParams, brought
 
 
 class NPOParams(MethodParams):
@@ -19,15 +18,10 @@ class NPOParams(MethodParams):
     )
 
 
-def forget_loss(stats: AnswerStats, reference_nll_B: torch.Tensor | None, params: NPOParams) -> torch.Tensor:
-    """-(2 / beta) log sigmoid(beta (S - S_ref)) of each row: loss_B (arXiv 2404.05868, eq. 3).
-
-    Raises:
-        ValueError: the start model's S are missing; the loop brings them because the method says that it needs them.
-    """
-    if reference_nll_B is None:
-        raise ValueError("npo needs the start model's negative log-likelihoods")
-    return -(2 / params.beta) * F.logsigmoid(params.beta * (stats.nll_sum_B - reference_nll_B))
+def forget_loss(batch: ForgetBatch, params: NPOParams) -> torch.Tensor:
+    """-(2 / beta) log sigmoid(beta (S - S_ref)) of each row: loss_B (arXiv 2404.05868, eq. 3)."""
+    reference_nll_B = brought(batch.rows.reference_nll_B, name="reference_nll")
+    return -(2 / params.beta) * F.logsigmoid(params.beta * (batch.stats.nll_sum_B - reference_nll_B))
 
 
 METHOD = Method(

@@ -7,8 +7,7 @@ knows to the last digit start slowly; beta2 = 0 gives up that part.
 import torch
 from pydantic import Field
 
-from pipelines.likelihood import AnswerStats
-from pipelines.methods.base import Method, MethodParams
+from pipelines.methods.base import ForgetBatch, Method, MethodParams
 
 
 class SatImpParams(MethodParams):
@@ -22,15 +21,15 @@ class SatImpParams(MethodParams):
     )
 
 
-def forget_loss(stats: AnswerStats, reference_nll_B: torch.Tensor | None, params: SatImpParams) -> torch.Tensor:
+def forget_loss(batch: ForgetBatch, params: SatImpParams) -> torch.Tensor:
     """-mean over answer tokens of p^beta1 (1 - p)^beta2 nll of each row: loss_B (arXiv 2505.11953, SatImp).
 
     The weight is a constant to the gradient.
     """
-    nll_BA = stats.token_nll_BA.detach()
+    nll_BA = batch.stats.token_nll_BA.detach()
     # Of a memorised token 1 - p is all that is left: expm1 keeps its digits.
     weight_BA = torch.exp(-params.beta1 * nll_BA) * (-torch.expm1(-nll_BA)) ** params.beta2
-    return -(weight_BA * stats.token_nll_BA).sum(dim=1) / stats.n_tokens_B
+    return -(weight_BA * batch.stats.token_nll_BA).sum(dim=1) / batch.stats.n_tokens_B
 
 
 METHOD = Method(

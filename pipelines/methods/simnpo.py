@@ -8,8 +8,7 @@ import torch
 from pydantic import Field
 from torch.nn import functional as F
 
-from pipelines.likelihood import AnswerStats
-from pipelines.methods.base import Method, MethodParams
+from pipelines.methods.base import ForgetBatch, Method, MethodParams
 
 
 class SimNPOParams(MethodParams):
@@ -24,12 +23,12 @@ class SimNPOParams(MethodParams):
     )
 
 
-def forget_loss(stats: AnswerStats, reference_nll_B: torch.Tensor | None, params: SimNPOParams) -> torch.Tensor:
+def forget_loss(batch: ForgetBatch, params: SimNPOParams) -> torch.Tensor:
     """-(2 / beta) log sigmoid(beta (NLL - delta)) of each row: loss_B (arXiv 2410.07163, the SimNPO loss).
 
     The paper writes beta NLL - gamma inside the sigmoid: its reward margin gamma is beta delta here.
     """
-    return -(2 / params.beta) * F.logsigmoid(params.beta * (stats.nll_mean_B - params.delta))
+    return -(2 / params.beta) * F.logsigmoid(params.beta * (batch.stats.nll_mean_B - params.delta))
 
 
 METHOD = Method(

@@ -6,8 +6,7 @@ What is forgotten is left alone, token by token; a token that is still known is 
 import torch
 from pydantic import Field
 
-from pipelines.likelihood import AnswerStats
-from pipelines.methods.base import Method, MethodParams
+from pipelines.methods.base import ForgetBatch, Method, MethodParams
 
 
 class WGAParams(MethodParams):
@@ -18,13 +17,13 @@ class WGAParams(MethodParams):
     )
 
 
-def forget_loss(stats: AnswerStats, reference_nll_B: torch.Tensor | None, params: WGAParams) -> torch.Tensor:
+def forget_loss(batch: ForgetBatch, params: WGAParams) -> torch.Tensor:
     """-mean over answer tokens of p^beta nll of each row: loss_B (arXiv 2502.19301, WGA).
 
     p^beta is a constant to the gradient: through it, tokens with nll > 1 / beta would be made likelier again.
     """
-    weight_BA = torch.exp(-params.beta * stats.token_nll_BA.detach())
-    return -(weight_BA * stats.token_nll_BA).sum(dim=1) / stats.n_tokens_B
+    weight_BA = torch.exp(-params.beta * batch.stats.token_nll_BA.detach())
+    return -(weight_BA * batch.stats.token_nll_BA).sum(dim=1) / batch.stats.n_tokens_B
 
 
 METHOD = Method(

@@ -5,7 +5,8 @@ import torch
 
 from pipelines.likelihood import AnswerStats
 from pipelines.methods import METHODS
-from pipelines.objective import ForgetTargets, Terms, objective
+from pipelines.methods.base import ForgetBatch, Method, Readings
+from pipelines.objective import Terms, objective
 
 NLL_BA = torch.tensor([[2.0, 4.0], [1.0, 1.0], [3.0, 0.0], [5.0, 1.0]])
 MASK_BA = torch.tensor([[True, True], [True, True], [True, False], [True, True]])
@@ -14,9 +15,11 @@ MASK_BA = torch.tensor([[True, True], [True, True], [True, False], [True, True]]
 def _terms(levels: list[float], *, method: str = "grad_diff", nll_BA: torch.Tensor = NLL_BA, **params: float) -> Terms:
     """Two forget rows (means 3 and 1, min-k scores 4 and 1), then two retain rows (means 3 and 3)."""
     chosen = METHODS[method]
+    assert isinstance(chosen, Method)
     stats = AnswerStats(token_nll_BA=nll_BA, mask_BA=MASK_BA[: len(nll_BA)])
-    targets = ForgetTargets(reference_nll_B=torch.zeros(2), levels_B=torch.tensor(levels))
-    return objective(stats, targets, method=chosen, params=chosen.params(**params))
+    retain = Readings(stats=stats.rows(2, 4)) if len(nll_BA) > 2 else None
+    batch = ForgetBatch(rows=Readings(stats=stats.rows(0, 2)), companions={})
+    return objective(batch, retain, torch.tensor(levels), method=chosen, params=chosen.params(**params))
 
 
 def test_both_terms_are_means_over_rows_with_their_weights() -> None:
@@ -52,11 +55,3 @@ def test_without_active_rows_the_retain_term_is_left() -> None:
 def test_without_retain_rows_the_forget_term_is_left() -> None:
     terms = _terms([torch.inf, torch.inf], method="grad_ascent", nll_BA=NLL_BA[:2])
     assert (float(terms.loss), float(terms.retain_nll)) == (-2.0, 0.0)
-
-
-def test_only_methods_that_ask_for_it_see_the_start_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    stats = AnswerStats(token_nll_BA=NLL_BA, mask_BA=MASK_BA)
-    targets = ForgetTargets(reference_nll_B=torch.tensor([float("nan")] * 2), levels_B=torch.tensor([torch.inf] * 2))
-    for name, method in METHODS.items():
-        loss = objective(stats, targets, method=method, params=method.params()).loss
-        assert bool(loss.isnan()) == ("reference_nll" in method.needs), name

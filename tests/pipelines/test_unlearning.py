@@ -20,7 +20,7 @@ from pipelines.checkpoints import Checkpoints, load_state, load_trained, save_st
 from pipelines.config import LoraSettings, TrainingSettings
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput, TrainingDiverged
-from pipelines.likelihood import AnswerBatch, AnswerStats, answer_stats
+from pipelines.likelihood import AnswerBatch, AnswerPass, AnswerStats, answer_pass
 from pipelines.methods import METHODS
 from pipelines.models import load_model
 from pipelines.records import ModelRef
@@ -285,12 +285,12 @@ class TestDivergence:
         def break_after(passes: int) -> None:
             calls = iter(range(1000))
 
-            def broken(model: torch.nn.Module, batch: AnswerBatch) -> AnswerStats:
-                stats = answer_stats(model, batch)
+            def broken(model: torch.nn.Module, batch: AnswerBatch, *, layer: int | None) -> AnswerPass:
+                seen = answer_pass(model, batch, layer=layer)
                 factor = float("nan") if next(calls) >= passes else 1.0
-                return AnswerStats(token_nll_BA=stats.token_nll_BA * factor, mask_BA=stats.mask_BA)
+                return replace(seen, stats=replace(seen.stats, token_nll_BA=seen.stats.token_nll_BA * factor))
 
-            monkeypatch.setattr(training, "answer_stats", broken)
+            monkeypatch.setattr(training, "answer_pass", broken)
 
         return break_after
 
@@ -441,7 +441,7 @@ class TestBadInput:
 
 
 @pytest.mark.parametrize(
-    "where", ["pipelines.unlearning.save_file", "pipelines.training.save_trained", "pipelines.models.shutil.copyfile"]
+    "where", ["pipelines.reference.save_file", "pipelines.training.save_trained", "pipelines.models.shutil.copyfile"]
 )
 def test_a_full_disk_loses_nothing(
     model: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
