@@ -16,7 +16,7 @@ export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT = false
 export PREFECT_SERVER_UI_V2_ENABLED = false
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: venv demo test test-slow lint types bench docs lock clean
+.PHONY: venv demo test test-slow lint types bench docs verifier lock clean
 
 venv: $(STAMP)
 
@@ -53,6 +53,10 @@ bench: $(STAMP)
 # The command reference, drawn from the program itself.
 docs: $(STAMP)
 	PYTHONPATH=. $(BIN)/python -m typer flows.cli utils docs --name lethe --title "The lethe command" --output docs/cli.md
+
+# The verifier in one file: it needs Python 3.11 or later and nothing else.
+verifier: $(STAMP)
+	$(BIN)/python deployments/verifier.py dist/lethe-verify.pyz
 
 lock: $(STAMP)
 	$(BIN)/python deployments/lock.py requirements.lock

@@ -1,4 +1,4 @@
-"""`python -m pipelines.audit CERTIFICATE --trust FILE`: the verifier on its own, for who has nothing else of Lethe.
+"""`lethe-verify.pyz FILE --trust FILE`, or `python -m pipelines.audit`: the verifier for who has nothing else of Lethe.
 
 Exit codes: 0 verified, 2 bad input (one line on stderr), 4 not verified.
 """
@@ -36,11 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m pipelines.audit",
-        description="Verify an erasure certificate or a refusal, offline.",
-        epilog="example: python -m pipelines.audit certificate.json --trust trust.json --log ./log --model ./model",
+        prog="lethe-verify",
+        description="Verify an evidence archive, an erasure certificate or a refusal, offline.",
+        epilog="example: python3 lethe-verify.pyz evidence.tar --trust trust.json --model ./model",
     )
-    parser.add_argument("certificate", type=Path, help="the certificate file")
+    parser.add_argument("certificate", type=Path, help="the evidence archive or the certificate file")
     parser.add_argument(
         "--trust", type=Path, required=True, help="public keys and log names; from a person, not the run"
     )

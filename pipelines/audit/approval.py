@@ -93,9 +93,9 @@ def page_of(facts: Facts, *, payload: bytes) -> Page:
     Raises:
         BadInput: a refusal, or the log knows no registered version or no request of it.
     """
-    candidate = _candidate(parse_statement(payload))
+    candidate, certificate = _candidate(parse_statement(payload)), sha256_bytes(payload)
     request = candidate.version
-    registered = facts.last(REGISTERED, request=request, candidate=candidate.digest)
+    registered = facts.last(REGISTERED, request=request, candidate=candidate.digest, certificate=certificate)
     asked = facts.last(REQUEST, request=request)
     if registered is None or asked is None:
         raise BadInput(f"request {request}: the log knows no registered version of its candidate; run it to its end")

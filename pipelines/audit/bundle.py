@@ -9,8 +9,7 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING
 
 from pipelines.audit import fields
 from pipelines.audit.canonical import Json, canonical, digest, parse_canonical, sha256_bytes
@@ -18,10 +17,13 @@ from pipelines.audit.checkpoint import parse_checkpoint
 from pipelines.audit.dsse import IN_TOTO, sign
 from pipelines.audit.encoding import decode
 from pipelines.audit.entries import Scalar
-from pipelines.audit.keys import key_id, public_bytes
 from pipelines.audit.log import AuditLog
+from pipelines.audit.signatures import key_id, public_bytes
 from pipelines.audit.statement import Statement, check_gates, check_measurements, parse_statement
 from pipelines.errors import BadInput
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 VERSION = "lethe-certificate-v1"
 REVOCATION = "revocation"
@@ -59,9 +61,9 @@ class Bundle:
 def issue(
     payload: bytes,
     *,
-    evaluator_key: Ed25519PrivateKey,
+    evaluator_key: "Ed25519PrivateKey",
     log: AuditLog,
-    log_key: Ed25519PrivateKey,
+    log_key: "Ed25519PrivateKey",
     locations: Locations,
 ) -> bytes:
     """Sign a statement, enter it in the log, sign the log's head, and return the certificate file.
@@ -101,7 +103,7 @@ def issue(
     return data
 
 
-def revoke(statement_digest: str, *, because: str, now: datetime, log: AuditLog, log_key: Ed25519PrivateKey) -> bytes:
+def revoke(statement_digest: str, *, because: str, now: datetime, log: AuditLog, log_key: "Ed25519PrivateKey") -> bytes:
     """Enter in the log that a statement no longer stands, and sign the head; returns the checkpoint.
 
     Raises:

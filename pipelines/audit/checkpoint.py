@@ -8,14 +8,16 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING
 
 from pipelines.audit import fields
 from pipelines.audit.encoding import decode, encode
-from pipelines.audit.keys import public_bytes
+from pipelines.audit.signatures import public_bytes
 from pipelines.audit.trust import Trust, TrustedKey
 from pipelines.errors import BadInput, VerificationFailed
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _ED25519 = b"\x01"
 _SIZE = re.compile(r"0|[1-9][0-9]{0,15}")
@@ -45,7 +47,7 @@ class SignedNote:
     signature: bytes
 
 
-def sign_checkpoint(checkpoint: Checkpoint, *, private_key: Ed25519PrivateKey) -> bytes:
+def sign_checkpoint(checkpoint: Checkpoint, *, private_key: "Ed25519PrivateKey") -> bytes:
     """The checkpoint as a signed note; the key's name is the origin.
 
     Raises:

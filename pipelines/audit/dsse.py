@@ -8,15 +8,17 @@ protocol's published test vectors. It does not know what a payload says.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING
 
 from pipelines.audit import fields
 from pipelines.audit.canonical import Json
 from pipelines.audit.encoding import decode, encode
-from pipelines.audit.keys import key_id, public_bytes
+from pipelines.audit.signatures import key_id, public_bytes
 from pipelines.audit.trust import Trust, TrustedKey
 from pipelines.errors import BadInput, VerificationFailed
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 IN_TOTO = "application/vnd.in-toto+json"
 _MAX_SIGNATURES = 16
@@ -36,7 +38,7 @@ def pae(payload: bytes, *, payload_type: str) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def sign(payload: bytes, *, payload_type: str, private_key: Ed25519PrivateKey) -> dict[str, Json]:
+def sign(payload: bytes, *, payload_type: str, private_key: "Ed25519PrivateKey") -> dict[str, Json]:
     """An envelope with one signature, its key named by key id."""
     signature = private_key.sign(pae(payload, payload_type=payload_type))
     name = key_id(public_bytes(private_key))

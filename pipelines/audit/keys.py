@@ -5,7 +5,6 @@ could read or swap is refused. It does not say whom to trust: that is the trust 
 """
 
 import fcntl
-import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -19,11 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     load_pem_private_key,
 )
 
 from pipelines.audit.encoding import sync_folder, write_atomic, write_part
+from pipelines.audit.signatures import key_id, public_bytes
 from pipelines.audit.trust import ROLES, Trust, TrustedKey
 from pipelines.errors import BadInput
 
@@ -46,16 +45,6 @@ class Keyring:
     def trust(self) -> Path:
         """Where the trust file is kept."""
         return self.directory / TRUST_FILE
-
-
-def public_bytes(key: Ed25519PrivateKey) -> bytes:
-    """The raw public key, 32 bytes."""
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-
-
-def key_id(public_key: bytes) -> str:
-    """The name of a public key: SHA-256 of its 32 raw bytes, in hex."""
-    return hashlib.sha256(public_key).hexdigest()
 
 
 def generate_key(path: Path) -> bytes:

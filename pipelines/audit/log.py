@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING
 
 from pipelines.audit import merkle
 from pipelines.audit.canonical import canonical
@@ -24,6 +23,9 @@ from pipelines.audit.checkpoint import Checkpoint, parse_checkpoint, sign_checkp
 from pipelines.audit.encoding import sync_folder, write_atomic
 from pipelines.audit.entries import ENTRIES, MAX_LINE, Line, Scalar, check_entry, line_bytes, parse_line, raw_lines
 from pipelines.errors import BadInput, VerificationFailed
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 CHECKPOINT = "checkpoint"
 
@@ -91,7 +93,7 @@ class AuditLog:
                     return Receipt(index, merkle.leaf_hash(raw))
             return self._append(descriptor, entry, now=now)
 
-    def checkpoint(self, private_key: Ed25519PrivateKey) -> bytes:
+    def checkpoint(self, private_key: "Ed25519PrivateKey") -> bytes:
         """Sign the log's present head, keep it as the latest checkpoint and return it. Hashes the whole log.
 
         Raises:

@@ -4,7 +4,6 @@ Promises: one key has one role; a key outside its window or revoked is never fou
 refused. It holds public keys only, and it does not prove itself: an auditor gets it from a person, not from the run.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,13 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from pipelines.audit import fields
 from pipelines.audit.canonical import parse_strict
 from pipelines.audit.encoding import decode, encode
 from pipelines.audit.instants import format_instant, parse_instant
+from pipelines.audit.signatures import is_signed, key_id
 from pipelines.errors import BadInput
 
 VERSION = "lethe-trust-v1"
@@ -56,7 +53,7 @@ class TrustedKey:
     @property
     def key_id(self) -> str:
         """SHA-256 of the raw public key, in hex."""
-        return hashlib.sha256(self.public_key).hexdigest()
+        return key_id(self.public_key)
 
     def covers(self, at: datetime) -> bool:
         """Whether the moment lies in the key's window."""
@@ -64,11 +61,7 @@ class TrustedKey:
 
     def signed(self, signature: bytes, message: bytes) -> bool:
         """Whether the signature over the message is this key's."""
-        try:
-            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, message)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        return is_signed(self.public_key, signature, message)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pipelines.audit.dsse import verify_signatures
 from pipelines.audit.evidence import CERTIFICATE, Evidence, open_evidence
 from pipelines.audit.logview import LogView, read_log
 from pipelines.audit.report import FAILED, NOT_CHECKED, PASSED, Check, Report
+from pipelines.audit.signatures import implementation
 from pipelines.audit.statement import parse_statement
 from pipelines.audit.trust import Trust
 from pipelines.errors import BadInput, LetheError
@@ -59,7 +60,8 @@ def verify_certificate(
         bundle = parse_bundle(evidence.members[CERTIFICATE] if evidence else data, what=path.name)
         opened["file"] = "canonical, every field known"
         signed = verify_signatures(bundle.envelope, keys=trust.find("evaluator"))
-        opened["signature"] = f"by the evaluator key {', '.join(key.key_id[:16] for key in signed.keys)}"
+        signers = ", ".join(key.key_id[:16] for key in signed.keys)
+        opened["signature"] = f"by the evaluator key {signers}, checked by {implementation()}"
         statement = parse_statement(signed.payload)
         opened["statement"] = f"a {statement.kind}, schema v1"
     except LetheError as error:

@@ -21,11 +21,12 @@ from pipelines.audit.checkpoint import parse_checkpoint
 from pipelines.audit.dsse import IN_TOTO, sign
 from pipelines.audit.entries import line_bytes
 from pipelines.audit.evidence import INDEX, Enclosure, write_evidence
-from pipelines.audit.keys import Keyring, ensure_keyring, key_id, load_private_key, public_bytes
+from pipelines.audit.keys import Keyring, ensure_keyring, load_private_key
 from pipelines.audit.log import AuditLog
 from pipelines.audit.manifest import folder_digest, folder_manifest
 from pipelines.audit.records import CodeRecord, GateRecord, Interval, MethodRecord, MetricRecord, ModelRecord, SetRecord
 from pipelines.audit.report import Report
+from pipelines.audit.signatures import key_id, public_bytes
 from pipelines.audit.statement import Evidence, Statement, build_certificate, build_refusal, parse_statement
 from pipelines.audit.trust import Trust
 from pipelines.audit.verify import verify_certificate

@@ -1,6 +1,6 @@
 """The evaluator's key was revoked after the certificate was issued."""
 
-from pipelines.audit.keys import key_id, public_bytes
+from pipelines.audit.signatures import key_id, public_bytes
 from tests.attacks.world import NOW, World
 
 STOPPED_BY = "signature"

@@ -1,6 +1,6 @@
 """The log's key was revoked."""
 
-from pipelines.audit.keys import key_id, public_bytes
+from pipelines.audit.signatures import key_id, public_bytes
 from tests.attacks.world import NOW, World
 
 STOPPED_BY = "log signature"

@@ -1,6 +1,6 @@
 """Somebody outside the trust file signs the honest statement under the evaluator's key id, with the log's help."""
 
-from pipelines.audit.keys import key_id, public_bytes
+from pipelines.audit.signatures import key_id, public_bytes
 from tests.attacks.world import STRANGER, World
 
 STOPPED_BY = "signature"

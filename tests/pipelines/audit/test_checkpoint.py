@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.audit.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
-from pipelines.audit.keys import public_bytes
+from pipelines.audit.signatures import public_bytes
 from pipelines.audit.trust import Trust, TrustedKey
 from pipelines.errors import BadInput, LetheError, VerificationFailed
 from tests.attacks.world import ISSUED, MADE, STRANGER

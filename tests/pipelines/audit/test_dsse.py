@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.audit.dsse import IN_TOTO, pae, sign, verify, verify_signatures
-from pipelines.audit.keys import public_bytes
+from pipelines.audit.signatures import public_bytes
 from pipelines.audit.trust import Trust, TrustedKey
 from pipelines.errors import LetheError, VerificationFailed
 from tests.attacks.world import ISSUED, MADE

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from pipelines.audit.canonical import sha256_bytes
-from pipelines.audit.keys import ensure_keyring, generate_key, key_id, load_private_key, public_bytes
+from pipelines.audit.keys import ensure_keyring, generate_key, load_private_key
+from pipelines.audit.signatures import key_id, public_bytes
 from pipelines.audit.trust import ROLES, Trust
 from pipelines.errors import BadInput
 from tests.attacks.world import ISSUED, MADE, ORIGIN
