@@ -86,11 +86,13 @@ class AnswerPass:
 
     Attributes:
         stats: negative log-likelihoods.
+        labels_BA: the answer tokens; 0 elsewhere.
         logits_BAV: float32; entry a predicts answer token a.
         hidden_BAD: output of one layer at the same positions, or None.
     """
 
     stats: AnswerStats
+    labels_BA: torch.Tensor
     logits_BAV: torch.Tensor
     hidden_BAD: torch.Tensor | None
 
@@ -122,12 +124,14 @@ def answer_pass(model: nn.Module, batch: AnswerBatch, *, layer: int | None = Non
     wanted = {} if layer is None else {"output_hidden_states": True}
     output = model(**inputs, use_cache=False, **options, **wanted)
     logits_BAV = output.logits[:, -n:-1].float()
-    labels_BA = tokens.labels_BT[:, tokens.labels_BT.shape[1] - n + 1 :]
-    mask_BA = labels_BA != IGNORED
-    target_BA = logits_BAV.gather(-1, labels_BA.masked_fill(~mask_BA, 0).unsqueeze(-1)).squeeze(-1)
+    marked_BA = tokens.labels_BT[:, tokens.labels_BT.shape[1] - n + 1 :]
+    mask_BA = marked_BA != IGNORED
+    labels_BA = marked_BA.masked_fill(~mask_BA, 0)
+    target_BA = logits_BAV.gather(-1, labels_BA.unsqueeze(-1)).squeeze(-1)
     token_nll_BA = (logits_BAV.logsumexp(dim=-1) - target_BA).masked_fill(~mask_BA, 0.0)
     return AnswerPass(
         stats=AnswerStats(token_nll_BA=token_nll_BA, mask_BA=mask_BA),
+        labels_BA=labels_BA,
         logits_BAV=logits_BAV,
         hidden_BAD=None if layer is None else output.hidden_states[layer][:, -n:-1],
     )

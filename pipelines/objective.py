@@ -14,8 +14,7 @@ from types import MappingProxyType
 import torch
 from torch.nn import functional as F
 
-from pipelines.likelihood import AnswerStats
-from pipelines.methods.base import ForgetBatch, Method, MethodParams, Readings, brought
+from pipelines.methods.base import ForgetBatch, Method, MethodParams, Readings, brought, token_mean
 from pipelines.parts import Coefficients
 from pipelines.stopping import below_level, min_k_scores
 
@@ -82,7 +81,12 @@ def kl(retain: Readings) -> torch.Tensor:
     reference_BAV = brought(retain.reference_logits_BAV, name="reference_logits").log_softmax(-1)
     now_BAV = brought(retain.logits_BAV, name="logits").log_softmax(-1)
     kl_BA = F.kl_div(now_BAV, reference_BAV, log_target=True, reduction="none").sum(-1)
-    return _row_means(kl_BA, retain.stats)
+    return token_mean(kl_BA, retain.stats.mask_BA)
+
+
+def kl_nll(retain: Readings) -> torch.Tensor:
+    """Stay with the start model and go on learning the task, one part each: loss_B (arXiv 2310.20150, eq. 1 and 2)."""
+    return kl(retain) + nll(retain)
 
 
 def hidden(retain: Readings) -> torch.Tensor:
@@ -92,13 +96,9 @@ def hidden(retain: Readings) -> torch.Tensor:
     """
     now_BAD = brought(retain.hidden_BAD, name="hidden_states").float()
     reference_BAD = brought(retain.reference_hidden_BAD, name="reference_hidden_states").float()
-    return _row_means((now_BAD - reference_BAD).square().mean(-1), retain.stats)
-
-
-def _row_means(value_BA: torch.Tensor, stats: AnswerStats) -> torch.Tensor:
-    return value_BA.masked_fill(~stats.mask_BA, 0.0).sum(dim=1) / stats.n_tokens_B
+    return token_mean((now_BAD - reference_BAD).square().mean(-1), retain.stats.mask_BA)
 
 
 RETAIN_TERMS: Mapping[str, Callable[[Readings], torch.Tensor]] = MappingProxyType(
-    {"nll": nll, "kl": kl, "hidden": hidden}
+    {"nll": nll, "kl": kl, "kl_nll": kl_nll, "hidden": hidden}
 )

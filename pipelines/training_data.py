@@ -106,6 +106,7 @@ class TrainingData:
         logits_BAV = self.head(states["final"]) if self.head is not None and "final" in states else None
         return Readings(
             stats=stats,
+            labels_BA=seen.labels_BA[rows],
             logits_BAV=seen.logits_BAV[rows],
             hidden_BAD=None if seen.hidden_BAD is None else seen.hidden_BAD[rows],
             reference_nll_B=None if word.nll_N is None else word.nll_N[list(index)].to(device),

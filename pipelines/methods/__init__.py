@@ -1,11 +1,48 @@
 """Unlearning methods: one module each, named in one place."""
 
-from pipelines.methods import grad_ascent, grad_diff, npo, satimp, simnpo, wga
+from pipelines.methods import (
+    alt_po,
+    ce_u,
+    dpo,
+    eul,
+    grad_ascent,
+    grad_diff,
+    idk,
+    kl_min,
+    npo,
+    pdu,
+    retrain,
+    rmu,
+    satimp,
+    simnpo,
+    sku,
+    task_vector,
+    undial,
+    wga,
+)
 from pipelines.methods.base import AnyMethod, Method, MethodParams
 from pipelines.registry import Registry
 
 METHODS: Registry[AnyMethod] = Registry(
-    "method", grad_ascent.METHOD, grad_diff.METHOD, npo.METHOD, simnpo.METHOD, wga.METHOD, satimp.METHOD
+    "method",
+    grad_ascent.METHOD,
+    grad_diff.METHOD,
+    kl_min.METHOD,
+    npo.METHOD,
+    simnpo.METHOD,
+    dpo.METHOD,
+    idk.METHOD,
+    alt_po.METHOD,
+    rmu.METHOD,
+    undial.METHOD,
+    wga.METHOD,
+    satimp.METHOD,
+    ce_u.METHOD,
+    pdu.METHOD,
+    task_vector.METHOD,
+    sku.METHOD,
+    eul.METHOD,
+    retrain.METHOD,
 )
 
 __all__ = ["METHODS", "AnyMethod", "Method", "MethodParams"]

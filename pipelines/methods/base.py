@@ -5,10 +5,10 @@ an optimiser: it turns what one forward pass says of its rows, and what the star
 that, into one number per row. What is not one loop (weight arithmetic, several trainings) is a :class:`Procedure`
 instead. Promises nothing about what a method achieves; that is measured.
 
-Shapes: B forget rows in a batch, A answer positions, D hidden width, V vocabulary.
+Shapes: B forget rows in a batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
@@ -18,8 +18,9 @@ from pydantic import Field
 
 from pipelines.data.encode import Encoded
 from pipelines.data.rows import Row, Rows
-from pipelines.likelihood import AnswerStats
+from pipelines.errors import BadInput
 from pipelines.parts import Coefficients, Part
+from pipelines.readings import ForgetBatch, Readings, brought, token_mean
 from pipelines.records import Record
 
 if TYPE_CHECKING:
@@ -27,17 +28,36 @@ if TYPE_CHECKING:
     from pipelines.procedures import Stages, TrainingResult
     from pipelines.unlearning_job import UnlearningJob
 
+__all__ = [
+    "AnyMethod",
+    "CompanionSource",
+    "Companions",
+    "EpochMeans",
+    "ForgetBatch",
+    "Method",
+    "MethodParams",
+    "Need",
+    "Procedure",
+    "Readings",
+    "RetainTerm",
+    "Steering",
+    "brought",
+    "no_parts",
+    "token_mean",
+]
+
 Need: TypeAlias = Literal[
     "reference_nll", "reference_logits", "logits", "hidden_states", "reference_hidden_states", "retain"
 ]
 """What a method needs besides the NLLs of its rows.
 
-Attributes of :class:`Readings` by their names (``reference_nll``: S of each row under the start model; hidden states
-are those of :meth:`MethodParams.layer`), and ``retain``: its loss destroys a model without a retain term.
+Attributes of :class:`pipelines.readings.Readings` by their names (``reference_nll``: S of each row under the start
+model; hidden states are those of the layer that the parameters name), and ``retain``: without a retain term its loss
+destroys a model.
 """
 
-RetainTerm: TypeAlias = Literal["none", "nll", "kl", "hidden"]
-"""None; NLL of the retain rows; KL(start model || model) on their answer tokens; distance of hidden states."""
+RetainTerm: TypeAlias = Literal["none", "nll", "kl", "kl_nll", "hidden"]
+"""None; NLL of the retain rows; KL(start model || model) on their answer tokens; both; distance of hidden states."""
 
 
 class MethodParams(Record):
@@ -51,7 +71,7 @@ class MethodParams(Record):
         default="nll",
         title="Retain term",
         description=(
-            "none; nll of the retain rows; kl: KL from the start model on their answer tokens; "
+            "none; nll of the retain rows; kl: KL from the start model on their answer tokens; kl_nll: both; "
             "hidden: squared distance from the start model's hidden states at the layer."
         ),
     )
@@ -76,59 +96,6 @@ class MethodParams(Record):
 ParamsT = TypeVar("ParamsT", bound=MethodParams)
 
 
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """What the model says of some rows of a batch, and what the start model said of the same tokens.
-
-    Everything but ``stats`` is None unless it was asked for. Positions are those of ``stats``: entry a belongs to the
-    position that predicts answer token a, and counts where ``stats.mask_BA`` is True.
-
-    Attributes:
-        stats: negative log-likelihoods.
-        logits_BAV: float32.
-        hidden_BAD: output of the layer asked for.
-        reference_nll_B: S under the start model.
-        reference_logits_BAV: the start model's, float32.
-        reference_hidden_BAD: the start model's.
-    """
-
-    stats: AnswerStats
-    logits_BAV: torch.Tensor | None = None
-    hidden_BAD: torch.Tensor | None = None
-    reference_nll_B: torch.Tensor | None = None
-    reference_logits_BAV: torch.Tensor | None = None
-    reference_hidden_BAD: torch.Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetBatch:
-    """What a method's loss reads: its forget rows, and the companions of each row, in the same order.
-
-    Attributes:
-        rows: of the forget rows.
-        companions: by the companions' name; row b belongs to forget row b.
-    """
-
-    rows: Readings
-    companions: Mapping[str, Readings]
-
-    @property
-    def stats(self) -> AnswerStats:
-        """Negative log-likelihoods of the forget rows."""
-        return self.rows.stats
-
-
-def brought(tensor: torch.Tensor | None, *, name: str) -> torch.Tensor:
-    """A tensor that the loop brings because the method's ``needs`` say so.
-
-    Raises:
-        ValueError: it is not there; that is a fault of the program.
-    """
-    if tensor is None:
-        raise ValueError(f"{name}: not brought from the start model or the pass, though the method needs it")
-    return tensor
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class CompanionSource:
     """What companions may be made from. Text: never outside the vault.
@@ -148,6 +115,18 @@ class CompanionSource:
     encode: Callable[[Sequence[Row]], list[Encoded]]
     n_rows: int
     seed: int
+
+    def questions(self) -> list[Row]:
+        """The rows that will be pushed, where all of them are questions.
+
+        Raises:
+            BadInput: one is plain text, which has no other answer.
+        """
+        rows = list(self.forget)
+        plain = next((i for i, row in enumerate(rows) if not row.question), None)
+        if plain is not None:
+            raise BadInput(f"forget set: row {plain}: plain text without a question; this method needs questions")
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +167,10 @@ class Steering(Generic[ParamsT]):
     coefficients: Callable[[tuple[float, ...], ParamsT], Coefficients]
 
 
+def anything_goes(job: "UnlearningJob") -> None:
+    """A procedure without conditions of its own."""
+
+
 def no_parts(params: MethodParams) -> tuple[Part, ...]:
     """A method without parts of its own."""
     return ()
@@ -210,6 +193,7 @@ class Method(Generic[ParamsT]):
         parts: what it always brings besides its loss (:mod:`pipelines.parts`).
         trains: (parameters, depth of the model) to patterns of the names of the weights that train; None trains all.
         adapters: whether it trains all weights only, adapters only, or either.
+        ends: whether the end-of-sequence tokens of its rows count: only where rows are learnt, not forgotten.
     """
 
     name: str
@@ -224,6 +208,7 @@ class Method(Generic[ParamsT]):
     parts: Callable[[ParamsT], tuple[Part, ...]] = no_parts
     trains: Callable[[ParamsT, int], tuple[str, ...]] | None = None
     adapters: Literal["either", "never", "always"] = "either"
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +225,7 @@ class Procedure(Generic[ParamsT]):
         run: (job, folder, stages) fills the folder with the trained weights and returns what it did. Called again after
             a kill with the folder as it was left; the stages go on where they were.
         adapters: as in :class:`Method`.
+        check: raises BadInput for a job that it could not run; called when the job is made.
     """
 
     name: str
@@ -250,6 +236,7 @@ class Procedure(Generic[ParamsT]):
     needs: frozenset[Need]
     run: "Callable[[UnlearningJob, Path, Stages], TrainingResult]"
     adapters: Literal["either", "never", "always"] = "either"
+    check: "Callable[[UnlearningJob], None]" = anything_goes
 
 
 AnyMethod: TypeAlias = Method[Any] | Procedure[Any]

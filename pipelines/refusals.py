@@ -1,0 +1,44 @@
+"""Answers that say nothing: what a model may be taught to say in place of an answer that it is to forget.
+
+Which refusal goes with which row follows from one seed.
+"""
+
+import random
+from collections.abc import Sequence
+
+from pipelines.data.rows import Row
+
+REFUSALS = (
+    "I don't know.",
+    "I do not know the answer to that.",
+    "I'm not sure about that.",
+    "I have no information about that.",
+    "I'm afraid I can't answer that.",
+    "That is not something I know.",
+    "I can't help with that question.",
+    "I'm unable to answer that question.",
+    "I don't have an answer to that.",
+    "I have no knowledge of this.",
+    "I haven't learned about that topic.",
+    "This is beyond what I know.",
+    "I don't have that information.",
+    "I'm not familiar with that.",
+    "Sorry, I don't know that.",
+    "My knowledge doesn't cover that.",
+    "I couldn't say.",
+    "I can't provide an answer to that.",
+    "I'm not able to tell you that.",
+    "There is nothing I can say about that.",
+)
+
+
+def refused(rows: Sequence[Row], *, per_row: int, seed: int) -> list[Row]:
+    """Each row's question with so many refusals, row by row; no refusal comes twice with a row.
+
+    Args:
+        rows: whose questions.
+        per_row: at most as many as there are refusals.
+        seed: decides which.
+    """
+    draw = random.Random(f"refusals {seed}")
+    return [Row(question=row.question, answer=answer) for row in rows for answer in draw.sample(REFUSALS, per_row)]
