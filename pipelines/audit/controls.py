@@ -5,60 +5,22 @@ passed, so that taking one away is noticed by the attack it stops. The order and
 `report.py`'s.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from types import MappingProxyType
 
-from pipelines.audit.bundle import REVOCATION, Bundle, entry_for
-from pipelines.audit.canonical import sha256_bytes
-from pipelines.audit.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint
-from pipelines.audit.dsse import Signed, check_windows
+from pipelines.audit.bundle import REVOCATION, entry_for
+from pipelines.audit.case import Case, NotChecked, claimed_of, extends, log_of
+from pipelines.audit.checkpoint import Checkpoint, open_checkpoint
+from pipelines.audit.cosignature import CLOCK_SKEW, witnesses_of
+from pipelines.audit.dsse import check_windows
 from pipelines.audit.entries import line_bytes
-from pipelines.audit.evidence import CHECKPOINT, MEASUREMENTS, Evidence, check_members
-from pipelines.audit.logview import LogView
+from pipelines.audit.evidence import MEASUREMENTS, check_members
 from pipelines.audit.manifest import folder_digest
-from pipelines.audit.merkle import leaf_hash, verify_consistency, verify_inclusion
-from pipelines.audit.statement import Statement, check_gates, check_measurements
-from pipelines.audit.trust import Trust
+from pipelines.audit.merkle import leaf_hash, verify_inclusion
+from pipelines.audit.statement import check_gates, check_measurements
 from pipelines.errors import VerificationFailed
-
-CLOCK_SKEW = timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A certificate whose signature is good, and what it is checked against.
-
-    Attributes:
-        evidence: the archive that it came in, if it came in one.
-    """
-
-    bundle: Bundle
-    signed: Signed
-    statement: Statement
-    trust: Trust
-    now: datetime
-    log: LogView | None
-    log_missing: str
-    kept: Checkpoint | None
-    model: Path | None
-    evidence: Evidence | None = None
-
-    @property
-    def issued(self) -> datetime:
-        """When the statement says that it was signed."""
-        return self.statement.evidence.issued
-
-    @property
-    def digest(self) -> str:
-        """What the log knows the statement by."""
-        return sha256_bytes(self.signed.payload)
-
-
-class NotChecked(Exception):
-    """Raised by a control that has nothing to look at; carries why."""
 
 
 def check_key_window(case: Case) -> str:
@@ -90,7 +52,7 @@ def check_all_measurements(case: Case) -> str:
 
 def check_log_origin(case: Case) -> str:
     """Statement, proof and checkpoint speak of one log."""
-    named = {case.statement.evidence.log_origin, case.bundle.log.origin, _claimed(case).origin}
+    named = {case.statement.evidence.log_origin, case.bundle.log.origin, claimed_of(case).origin}
     if len(named) != 1:
         raise VerificationFailed("statement, proof and checkpoint name different logs")
     return case.bundle.log.origin
@@ -104,7 +66,7 @@ def check_log_signature(case: Case) -> str:
 
 def check_log_entry(case: Case) -> str:
     """The tree under that checkpoint holds this very statement."""
-    proof, head = case.bundle.log, _claimed(case)
+    proof, head = case.bundle.log, claimed_of(case)
     entry = entry_for(case.signed.payload, case.statement, signer=case.signed.keys[0].key_id)
     leaf = leaf_hash(line_bytes(entry, index=proof.index, now=case.issued))
     held = verify_inclusion(leaf, index=proof.index, size=proof.size, proof=proof.proof, head=head.root)
@@ -115,8 +77,11 @@ def check_log_entry(case: Case) -> str:
 
 def check_log_head(case: Case) -> str:
     """The latest checkpoint, of the log folder or else of the archive, was signed by the log."""
-    latest = _latest(case)
-    head = open_checkpoint(latest.note, trust=case.trust, at=latest.at)
+    if case.evidence is not None and case.log is None and not case.log_missing:
+        head = _opened_at_one(case.evidence.checkpoint.note, (case.evidence.made, case.issued), case)
+    else:
+        log = log_of(case)
+        head = _opened_at_one(log.note, (case.issued if log.last is None else log.last.time,), case)
     if head.origin != case.bundle.log.origin:
         raise VerificationFailed("the latest checkpoint is of another log")
     return f"a log key signed the head of {head.size} entries"
@@ -124,7 +89,7 @@ def check_log_head(case: Case) -> str:
 
 def check_log_entries(case: Case) -> str:
     """The log's lines are those that its latest checkpoint was signed over."""
-    log = _log(case)
+    log = log_of(case)
     if log.roots.get(log.head.size) != log.head.root:
         raise VerificationFailed(f"{log.size} lines do not hash to the signed head of {log.head.size} entries")
     unsigned = log.size - log.head.size
@@ -133,12 +98,12 @@ def check_log_entries(case: Case) -> str:
 
 def check_log_history(case: Case) -> str:
     """The log still begins with the entries that the certificate's checkpoint covers."""
-    claimed = _claimed(case)
-    if case.evidence is not None and not _proven(case.evidence, claimed):
+    claimed = claimed_of(case)
+    if case.evidence is not None and not extends(case, case.evidence.checkpoint.head):
         raise VerificationFailed("the archive does not prove that its checkpoint extends the certificate's")
     if case.evidence is not None and case.log is None and not case.log_missing:
         return f"the archive proves an extension of the certificate's {claimed.size} entries"
-    log = _log(case)
+    log = log_of(case)
     if claimed.size > log.head.size or log.roots.get(claimed.size) != claimed.root:
         raise VerificationFailed(
             f"the log is not an extension of the {claimed.size} entries that the certificate proves"
@@ -153,15 +118,28 @@ def check_kept(case: Case) -> str:
     kept = case.kept
     if kept.origin != case.bundle.log.origin:
         raise VerificationFailed("the kept checkpoint is of another log")
-    log = _log(case)
+    log = log_of(case)
     if kept.size > log.head.size or log.roots.get(kept.size) != kept.root:
         raise VerificationFailed(f"the log is not an extension of the kept checkpoint of {kept.size} entries")
     return f"extends the kept checkpoint of {kept.size} entries"
 
 
+def check_witnesses(case: Case) -> str:
+    """As many witnesses as the trust file demands saw a head of the log that extends the certificate's."""
+    notes = [case.evidence.checkpoint] if case.evidence is not None else []
+    notes += [case.log.witnessed] if case.log is not None and case.log.witnessed is not None else []
+    seen = [witnesses_of(note, trust=case.trust, now=case.now) for note in notes if extends(case, note.head)]
+    count, needed = max(map(len, seen), default=0), case.trust.witnesses
+    if count < needed:
+        raise VerificationFailed(f"{count} trusted witness(es) cosigned the log, the trust file demands {needed}")
+    if not count:
+        raise NotChecked("no trusted witness cosigned the log, and the trust file demands none")
+    return f"{count} cosigned an extension of the certificate's entries, {needed} demanded"
+
+
 def check_standing(case: Case) -> str:
     """Nothing in the log takes the statement back."""
-    for line in _log(case).about:
+    for line in log_of(case).about:
         if line.entry.get("supersedes") == case.digest:
             raise VerificationFailed(f"superseded by log entry {line.index}")
         if line.entry["kind"] == REVOCATION and line.entry.get("statement") == case.digest:
@@ -218,6 +196,7 @@ CONTROLS: Mapping[str, Callable[[Case], str]] = MappingProxyType(
         "log entries": check_log_entries,
         "log history": check_log_history,
         "kept checkpoint": check_kept,
+        "witnesses": check_witnesses,
         "standing": check_standing,
         "model": check_model,
         "archive content": check_archive,
@@ -226,36 +205,9 @@ CONTROLS: Mapping[str, Callable[[Case], str]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class _Latest:
-    """The latest checkpoint that there is, and the moment that its key must cover."""
-
-    note: bytes
-    at: datetime
-
-
-def _latest(case: Case) -> _Latest:
-    if case.evidence is not None and case.log is None and not case.log_missing:
-        return _Latest(case.evidence.members[CHECKPOINT], case.evidence.made)
-    log = _log(case)
-    return _Latest(log.note, case.issued if log.last is None else log.last.time)
-
-
-def _proven(evidence: Evidence, claimed: Checkpoint) -> bool:
-    latest = parse_checkpoint(evidence.members[CHECKPOINT], what="archive: checkpoint").checkpoint
-    return verify_consistency(
-        old_size=claimed.size, old_head=claimed.root, size=latest.size, head=latest.root, proof=evidence.proof
-    )
-
-
-def _log(case: Case) -> LogView:
-    if case.log is not None:
-        return case.log
-    if case.log_missing:
-        raise VerificationFailed(case.log_missing)
-    raise NotChecked("no log folder was given or named")
-
-
-def _claimed(case: Case) -> Checkpoint:
-    """The head that the certificate carries; `check_log_signature` says whether it may be believed."""
-    return parse_checkpoint(case.bundle.log.checkpoint, what="certificate: checkpoint").checkpoint
+def _opened_at_one(note: bytes, moments: Sequence[datetime], case: Case) -> Checkpoint:
+    """The signed head, by a key trusted at one of these moments: keys rotate between a head and its archive."""
+    for moment in moments[:-1]:
+        with suppress(VerificationFailed):
+            return open_checkpoint(note, trust=case.trust, at=moment)
+    return open_checkpoint(note, trust=case.trust, at=moments[-1])

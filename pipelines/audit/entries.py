@@ -83,8 +83,12 @@ def check_entry(entry: object, *, what: str = "log entry") -> dict[str, Scalar]:
     return entry
 
 
-def raw_lines(directory: Path) -> Iterator[bytes]:
+def raw_lines(directory: Path, *, offset: int = 0) -> Iterator[bytes]:
     """Every complete line of a log, without its newline; a last line that is still being written is left out.
+
+    Args:
+        directory: the log's folder.
+        offset: the byte to begin at, where a line begins.
 
     Raises:
         BadInput: no such log, or a line that is too long to be one.
@@ -96,6 +100,8 @@ def raw_lines(directory: Path) -> Iterator[bytes]:
         reason = error.strerror
     else:
         with os.fdopen(descriptor, "rb") as stream:
+            if offset:
+                stream.seek(offset)
             while raw := stream.readline(MAX_LINE + 1):
                 if len(raw) > MAX_LINE:
                     raise BadInput(f"{path}: a line of more than {MAX_LINE} bytes")

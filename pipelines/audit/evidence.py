@@ -16,7 +16,7 @@ from pipelines.audit import fields
 from pipelines.audit.archive import pack, unpack
 from pipelines.audit.bundle import Bundle, parse_bundle, parse_envelope
 from pipelines.audit.canonical import Json, canonical, parse_canonical, sha256_bytes
-from pipelines.audit.checkpoint import parse_checkpoint
+from pipelines.audit.cosignature import Cosigned, parse_cosigned
 from pipelines.audit.dsse import IN_TOTO, Signed, sign, verify_signatures
 from pipelines.audit.encoding import decode, write_atomic
 from pipelines.audit.instants import format_instant, parse_instant
@@ -67,6 +67,7 @@ class Evidence:
         signed: the index and who signed it; windows are for the verifier to check.
         statement: digest of the statement that the archive speaks for.
         made: when the archive was signed.
+        checkpoint: a signed head of the log, cosigned where witnesses saw one that covers the certificate.
         proof: that the checkpoint in the archive extends the certificate's own.
     """
 
@@ -74,6 +75,7 @@ class Evidence:
     signed: Signed
     statement: str
     made: datetime
+    checkpoint: Cosigned
     proof: tuple[bytes, ...]
 
 
@@ -86,8 +88,8 @@ def write_evidence(
         path: of the archive, for example `evidence.tar`; replaced in one step.
         enclosure: what to enclose.
         evaluator_key: signs the index of the archive.
-        log: the log that holds the statement. Its latest checkpoint is enclosed, with its cosignatures: sign the log's
-            head and let witnesses see it before.
+        log: the log that holds the statement. The head that witnesses cosigned last is enclosed if it covers the
+            statement, else the latest.
         now: when the archive is made. The same enclosure, log and time give the same bytes.
 
     Raises:
@@ -126,7 +128,14 @@ def open_evidence(data: bytes, *, trust: Trust, what: str = "evidence") -> Evide
         raise BadInput(f"{what}: its members are not those that its signed index names")
     if missing := sorted(_REQUIRED - found.keys()):
         raise BadInput(f"{what}: {missing[0]} is missing")
-    return Evidence(found, signed, index.statement, index.made, _read_proof(found[CONSISTENCY], what=what))
+    return Evidence(
+        members=found,
+        signed=signed,
+        statement=index.statement,
+        made=index.made,
+        checkpoint=parse_cosigned(found[CHECKPOINT], what=f"{what}: {CHECKPOINT}"),
+        proof=_read_proof(found[CONSISTENCY], what=what),
+    )
 
 
 def check_members(members: Mapping[str, bytes], statement: Statement) -> None:
@@ -178,8 +187,8 @@ def parse_index(payload: bytes) -> Index:
 
 
 def _members(enclosure: Enclosure, bundle: Bundle, *, log: AuditLog) -> dict[str, bytes]:
-    note = log.latest()
-    head = parse_checkpoint(note).checkpoint
+    note = log.checkpoint_over(bundle.log.size)
+    head = parse_cosigned(note).head
     if head.size < bundle.log.size:
         raise BadInput(f"evidence: the log's signed head has {head.size} entries, the certificate {bundle.log.size}")
     proof: list[Json] = [sibling.hex() for sibling in log.consistency_proof(bundle.log.size, size=head.size)]

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def ensure_keyring(
     ring = Keyring(directory)
     with _locked(directory):
         trust = Trust.load(ring.trust) if ring.trust.exists() else Trust(origins=(origin,))
-        updated = trust if origin in trust.origins else Trust(origins=(*trust.origins, origin), keys=trust.keys)
+        updated = trust if origin in trust.origins else replace(trust, origins=(*trust.origins, origin))
         for role in roles:
             public_key = _ensure_key(ring.private(role))
             if key_id(public_key) not in {key.key_id for key in updated.keys}:

@@ -2,32 +2,36 @@
 
 Promises: an entry that `append` returned for is on disk, once, at its index, whatever is killed beside it; several
 processes may append at once; a checkpoint is signed only if the log still begins with everything that was signed
-before. Appending costs the same however long the log is: each line carries its own index, so that there is no cache to
-poison; signing and proving hash every line again. It cannot notice that its whole folder was put back to an earlier
-state: who keeps a checkpoint elsewhere can.
+before. Appending costs the same however long the log is, as each line carries its own index; signing and proving read
+every byte again, and hash line by line only what no checked tile covers (`tiles.py`). It cannot notice that its whole
+folder was put back to an earlier state: who keeps a checkpoint elsewhere can, and a witness does.
 """
 
 import fcntl
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.audit import merkle
 from pipelines.audit.canonical import canonical
 from pipelines.audit.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
+from pipelines.audit.cosignature import parse_cosigned
 from pipelines.audit.encoding import sync_folder, write_atomic
 from pipelines.audit.entries import ENTRIES, MAX_LINE, Line, Scalar, check_entry, line_bytes, parse_line, raw_lines
+from pipelines.audit.tiles import LineTree, read_tree
 from pipelines.errors import BadInput, VerificationFailed
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 CHECKPOINT = "checkpoint"
+WITNESSED = "witnessed"
+"""The latest checkpoint that witnesses cosigned."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class AuditLog:
             BadInput: a value that does not belong in a log, or the disk is full (the log is as it was).
             VerificationFailed: the last line is no log line, or lines are missing that were signed.
         """
-        with self._locked() as descriptor:
+        with self.locked() as descriptor:
             return self._append(descriptor, entry, now=now)
 
     def append_once(self, entry: Mapping[str, Scalar], *, now: datetime) -> Receipt:
@@ -87,30 +91,38 @@ class AuditLog:
         """
         # Canonical JSON sorts its keys, so a line begins with its entry and the entry ends where the index begins.
         wanted = b'{"entry":%b,"index":' % canonical(check_entry(dict(entry)))
-        with self._locked() as descriptor:
-            for index, raw in enumerate(raw_lines(self.directory)):
-                if raw.startswith(wanted):
-                    return Receipt(index, merkle.leaf_hash(raw))
-            return self._append(descriptor, entry, now=now)
+        with self.locked() as descriptor:
+            found = _find_line(descriptor, wanted)
+            if found is None:
+                return self._append(descriptor, entry, now=now)
+            return Receipt(parse_line(found, what=str(self.entries_path)).index, merkle.leaf_hash(found))
 
     def checkpoint(self, private_key: "Ed25519PrivateKey") -> bytes:
-        """Sign the log's present head, keep it as the latest checkpoint and return it. Hashes the whole log.
+        """Sign the log's present head, keep it as the latest checkpoint and return it.
 
         Raises:
             VerificationFailed: the log does not begin with what was signed before: signing would show two histories.
             BadInput: a line is no log line.
         """
-        with self._locked():
-            note = sign_checkpoint(self._checked_head(), private_key=private_key)
+        with self.locked():
+            tree = self._checked_tree()
+            head = Checkpoint(self.origin, tree.size, tree.root(tree.size))
+            note = sign_checkpoint(head, private_key=private_key)
             write_atomic(self.checkpoint_path, note)
+            tree.save()
             return note
 
-    def latest(self) -> bytes:
-        """The latest signed checkpoint.
+    def checkpoint_over(self, size: int) -> bytes:
+        """The note that witnesses cosigned last if it covers so many entries, else the latest checkpoint.
 
         Raises:
             BadInput: the log was never signed.
         """
+        witnessed = self.directory / WITNESSED
+        if witnessed.exists():
+            note = witnessed.read_bytes()
+            if parse_cosigned(note, what=str(witnessed)).head.size >= size:
+                return note
         try:
             return self.checkpoint_path.read_bytes()
         except OSError as error:
@@ -123,10 +135,10 @@ class AuditLog:
         Raises:
             BadInput: the log has no such tree or the tree no such entry.
         """
-        leaves = self._leaves(size)
+        tree = self._tree(size)
         if not 0 <= index < size:
             raise BadInput(f"{self.directory}: no entry {index} in a tree of {size}")
-        return merkle.inclusion_proof(leaves, index=index)
+        return merkle.inclusion_proof(index, size=size, subtree=tree.subtree)
 
     def consistency_proof(self, old_size: int, *, size: int) -> tuple[bytes, ...]:
         """That the tree of `size` entries extends the one of `old_size`.
@@ -134,10 +146,18 @@ class AuditLog:
         Raises:
             BadInput: the log has no such trees.
         """
-        leaves = self._leaves(size)
+        tree = self._tree(size)
         if not 0 <= old_size <= size:
             raise BadInput(f"{self.directory}: no tree of {old_size} within one of {size}")
-        return merkle.consistency_proof(leaves, old_size=old_size)
+        return merkle.consistency_proof(old_size, size=size, subtree=tree.subtree)
+
+    def root(self, size: int) -> bytes:
+        """The head of the tree of the first `size` lines, as they are now.
+
+        Raises:
+            BadInput: the log has no such tree.
+        """
+        return self._tree(size).root(size)
 
     def lines(self) -> Iterator[Line]:
         """Every complete line, in order.
@@ -148,27 +168,23 @@ class AuditLog:
         for index, raw in enumerate(raw_lines(self.directory)):
             yield parse_line(raw, index=index, what=str(self.entries_path))
 
-    def _leaves(self, size: int) -> list[bytes]:
-        leaves = [merkle.leaf_hash(raw) for raw in islice(raw_lines(self.directory), max(size, 0))]
-        if len(leaves) != size:
-            raise BadInput(f"{self.directory}: no tree of {size} entries: the log has {len(leaves)}")
-        return leaves
+    def _tree(self, size: int) -> LineTree:
+        tree = read_tree(self.directory, signed=self._last_signed())
+        if not 0 <= size <= tree.size:
+            raise BadInput(f"{self.directory}: no tree of {size} entries: the log has {tree.size}")
+        return tree
 
-    def _checked_head(self) -> Checkpoint:
-        """The head, if it extends what was signed; lines that were not signed yet are read strictly first."""
+    def _checked_tree(self) -> LineTree:
+        """The tree, if it extends what was signed and the lines that were not signed yet are log lines."""
         last = self._last_signed()
-        tree, signed_root = merkle.Frontier(), merkle.EMPTY_ROOT
-        for index, raw in enumerate(raw_lines(self.directory)):
-            if index >= last.size:
-                parse_line(raw, index=index, what=str(self.entries_path))
-            tree = tree.append(merkle.leaf_hash(raw))
-            if tree.size == last.size:
-                signed_root = tree.root()
-        if last.size > tree.size or signed_root != last.root:
+        tree = read_tree(self.directory, signed=last)
+        if last.size > tree.size or tree.root(last.size) != last.root:
             raise VerificationFailed(
                 f"{self.directory}: does not begin with the {last.size} entries that were signed; not signed again"
             )
-        return Checkpoint(self.origin, tree.size, tree.root())
+        for index, raw in tree.lines(last.size):
+            parse_line(raw, index=index, what=str(self.entries_path))
+        return tree
 
     def _last_signed(self) -> Checkpoint:
         if not self.checkpoint_path.exists():
@@ -219,7 +235,12 @@ class AuditLog:
         raise BadInput(f"{self.entries_path}: the log cannot be opened: {reason} (symlinks are refused)")
 
     @contextmanager
-    def _locked(self) -> Iterator[int]:
+    def locked(self) -> Iterator[int]:
+        """Hold the log for this process; yields the descriptor of its lines.
+
+        Raises:
+            BadInput: the log cannot be opened.
+        """
         descriptor = self._opened()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -234,3 +255,14 @@ def _write_all(descriptor: int, data: bytes, *, offset: int) -> None:
     while data:
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written
+
+
+def _find_line(descriptor: int, beginning: bytes) -> bytes | None:
+    """The first complete line that begins so."""
+    size = os.fstat(descriptor).st_size
+    if size == 0:
+        return None
+    with mmap.mmap(descriptor, size, prot=mmap.PROT_READ) as lines:
+        begin = 0 if lines[: len(beginning)] == beginning else lines.find(b"\n" + beginning) + 1
+        end = lines.find(b"\n", begin) if begin or lines[: len(beginning)] == beginning else -1
+        return lines[begin:end] if end >= 0 else None

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.audit.checkpoint import Checkpoint, parse_checkpoint
+from pipelines.audit.cosignature import Cosigned, parse_cosigned
 from pipelines.audit.entries import Line, parse_line, raw_lines
-from pipelines.audit.log import CHECKPOINT
+from pipelines.audit.log import CHECKPOINT, WITNESSED
 from pipelines.audit.merkle import Frontier, leaf_hash
 from pipelines.errors import BadInput
 
@@ -26,6 +27,7 @@ class LogView:
         roots: computed Merkle roots by tree size, for the sizes that were asked for and exist.
         last: the last line under the checkpoint; None in an empty log.
         about: every line that names the statement.
+        witnessed: the latest note that witnesses cosigned, not verified; None where there is none.
     """
 
     note: bytes
@@ -34,6 +36,7 @@ class LogView:
     roots: Mapping[int, bytes]
     last: Line | None
     about: tuple[Line, ...]
+    witnessed: Cosigned | None = None
 
 
 def read_log(directory: Path, *, sizes: Collection[int], statement: str) -> LogView:
@@ -49,7 +52,10 @@ def read_log(directory: Path, *, sizes: Collection[int], statement: str) -> LogV
     """
     note = _read_note(directory / CHECKPOINT)
     head = parse_checkpoint(note, what=str(directory / CHECKPOINT)).checkpoint
+    witnessed = _read_witnessed(directory / WITNESSED)
     wanted, needle = {*sizes, head.size}, statement.encode()
+    if witnessed is not None:
+        wanted.add(witnessed.head.size)
     tree, last, roots, about = Frontier(), None, {0: Frontier().root()}, []
     for index, raw in enumerate(raw_lines(directory)):
         tree = tree.append(leaf_hash(raw))
@@ -61,7 +67,13 @@ def read_log(directory: Path, *, sizes: Collection[int], statement: str) -> LogV
             last = line if tree.size == head.size else last
             if needle in raw:
                 about.append(line)
-    return LogView(note=note, head=head, size=tree.size, roots=roots, last=last, about=tuple(about))
+    return LogView(
+        note=note, head=head, size=tree.size, roots=roots, last=last, about=tuple(about), witnessed=witnessed
+    )
+
+
+def _read_witnessed(path: Path) -> Cosigned | None:
+    return parse_cosigned(_read_note(path), what=str(path)) if path.exists() else None
 
 
 def _read_note(path: Path) -> bytes:

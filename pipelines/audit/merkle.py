@@ -5,10 +5,13 @@ while holding O(log n) hashes; the two verifiers trust nothing but their argumen
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
+
+Subtree: TypeAlias = Callable[[int, int], bytes]
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -54,37 +57,62 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return level[0] if level else EMPTY_ROOT
 
 
-def inclusion_proof(leaves: Sequence[bytes], *, index: int) -> tuple[bytes, ...]:
+def split(size: int) -> int:
+    """The largest power of two smaller than a size of at least 2: where RFC 6962 splits a tree."""
+    return 1 << ((size - 1).bit_length() - 1)
+
+
+def inclusion_proof(index: int, *, size: int, subtree: Subtree) -> tuple[bytes, ...]:
     """The audit path of one leaf, deepest sibling first (RFC 6962, 2.1.1).
+
+    Args:
+        index: of the leaf.
+        size: of the tree.
+        subtree: the root over leaves from `begin` to `end` (excluded).
 
     Raises:
         IndexError: no leaf has this index.
     """
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"leaf {index} of {len(leaves)}")
-    path = []
-    level = list(leaves)
-    while len(level) > 1:
-        sibling = index ^ 1
-        if sibling < len(level):
-            path.append(level[sibling])
-        paired = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-        level = paired + level[len(paired) * 2 :]
-        index >>= 1
-    return tuple(path)
+    if not 0 <= index < size:
+        raise IndexError(f"leaf {index} of {size}")
+    path, begin, end = [], 0, size
+    while end - begin > 1:
+        middle = begin + split(end - begin)
+        if index < middle:
+            path.append(subtree(middle, end))
+            end = middle
+        else:
+            path.append(subtree(begin, middle))
+            begin = middle
+    return tuple(reversed(path))
 
 
-def consistency_proof(leaves: Sequence[bytes], *, old_size: int) -> tuple[bytes, ...]:
-    """That the first `old_size` leaves are a prefix of all leaves (RFC 6962, 2.1.2); empty for 0 and for equal sizes.
+def consistency_proof(old_size: int, *, size: int, subtree: Subtree) -> tuple[bytes, ...]:
+    """That the first `old_size` leaves are a prefix of all (RFC 6962, 2.1.2); empty for 0 and for equal sizes.
+
+    Args:
+        old_size: of the earlier tree.
+        size: of the tree.
+        subtree: the root over leaves from `begin` to `end` (excluded).
 
     Raises:
         IndexError: the old tree is larger than the new one.
     """
-    if not 0 <= old_size <= len(leaves):
-        raise IndexError(f"a tree of {old_size} leaves is no prefix of {len(leaves)}")
-    if old_size in (0, len(leaves)):
+    if not 0 <= old_size <= size:
+        raise IndexError(f"a tree of {old_size} leaves is no prefix of {size}")
+    if old_size in (0, size):
         return ()
-    return _subproof(leaves, old_size, known=True)
+    path, begin, end = [], 0, size
+    while old_size != end:
+        middle = begin + split(end - begin)
+        if old_size <= middle:
+            path.append(subtree(middle, end))
+            end = middle
+        else:
+            path.append(subtree(begin, middle))
+            begin = middle
+    # The old tree itself is known to who holds its head, unless it is only a part of a node on its right edge.
+    return tuple(reversed(path if begin == 0 else [*path, subtree(begin, end)]))
 
 
 def verify_inclusion(leaf: bytes, *, index: int, size: int, proof: Sequence[bytes], head: bytes) -> bool:
@@ -133,15 +161,6 @@ def _walk(path: list[bytes], *, old_size: int, old_head: bytes, size: int, head:
             new = node_hash(new, sibling)
         node, last = node >> 1, last >> 1
     return last == 0 and old == old_head and new == head
-
-
-def _subproof(leaves: Sequence[bytes], old_size: int, *, known: bool) -> tuple[bytes, ...]:
-    if old_size == len(leaves):
-        return () if known else (root(leaves),)
-    split = 1 << ((len(leaves) - 1).bit_length() - 1)
-    if old_size <= split:
-        return (*_subproof(leaves[:split], old_size, known=known), root(leaves[split:]))
-    return (*_subproof(leaves[split:], old_size - split, known=False), root(leaves[:split]))
 
 
 def _trailing_ones(number: int) -> int:

@@ -19,6 +19,9 @@ from pipelines.audit.signatures import is_signed, key_id
 from pipelines.errors import BadInput
 
 VERSION = "lethe-trust-v1"
+VERSION_WITNESSED = "lethe-trust-v2"
+"""The same with `witnesses`; written only where witnesses are demanded, so that no reader overlooks the demand."""
+
 ROLES = ("evaluator", "approver", "log", "witness")
 _MAX_BYTES = 2**20
 _KEY_FIELDS = ("role", "public_key", "not_before", "not_after", "revoked_at", "revoked_because")
@@ -66,10 +69,17 @@ class TrustedKey:
 
 @dataclass(frozen=True)
 class Trust:
-    """The log names and keys that a verifier accepts."""
+    """The log names and keys that a verifier accepts.
+
+    Attributes:
+        origins: names of logs.
+        keys: public keys, each with its one role.
+        witnesses: how many different witnesses must have cosigned the log.
+    """
 
     origins: tuple[str, ...]
     keys: tuple[TrustedKey, ...] = ()
+    witnesses: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a key that is listed twice: in one role or, worse, in two."""
@@ -79,6 +89,8 @@ class Trust:
             fields.code(origin, what="trust: origin")
         if len({key.public_key for key in self.keys}) != len(self.keys):
             raise BadInput("trust: a public key is listed twice; one key has one role")
+        if self.witnesses < 0:
+            raise BadInput("trust: witnesses must be 0 or more")
 
     @classmethod
     def load(cls, path: Path) -> "Trust":
@@ -98,20 +110,28 @@ class Trust:
     @classmethod
     def from_bytes(cls, data: bytes, *, what: str = "trust file") -> "Trust":
         """Read the content of a trust file; raises as `load`."""
-        top = fields.record(
-            parse_strict(data, what=what, max_bytes=_MAX_BYTES), ("version", "origins", "keys"), what=what
-        )
-        if top["version"] != VERSION:
-            raise BadInput(f"{what}: unknown version; known: {VERSION}")
+        value = parse_strict(data, what=what, max_bytes=_MAX_BYTES)
+        witnessed = isinstance(value, dict) and value.get("version") == VERSION_WITNESSED
+        names = ("version", "origins", "keys", *(("witnesses",) if witnessed else ()))
+        top = fields.record(value, names, what=what)
+        if top["version"] not in (VERSION, VERSION_WITNESSED):
+            raise BadInput(f"{what}: unknown version; known: {VERSION}, {VERSION_WITNESSED}")
         origins = tuple(
             fields.code(origin, what=f"{what}: origin") for origin in fields.items(top["origins"], what=what)
         )
         keys = [_key(item, what=f"{what}: key {i}") for i, item in enumerate(fields.items(top["keys"], what=what))]
-        return cls(origins=origins, keys=tuple(keys))
+        witnesses = fields.count(top["witnesses"], what=f"{what}: witnesses") if witnessed else 0
+        return cls(origins=origins, keys=tuple(keys), witnesses=witnesses)
 
     def to_bytes(self) -> bytes:
         """The trust file, indented for the people who pass it on."""
-        body = {"version": VERSION, "origins": list(self.origins), "keys": [_key_fields(key) for key in self.keys]}
+        body: dict[str, object] = {
+            "version": VERSION,
+            "origins": list(self.origins),
+            "keys": [_key_fields(key) for key in self.keys],
+        }
+        if self.witnesses:
+            body |= {"version": VERSION_WITNESSED, "witnesses": self.witnesses}
         return (json.dumps(body, indent=2, sort_keys=True) + "\n").encode()
 
     def find(self, role: str, *, at: datetime | None = None) -> Mapping[str, TrustedKey]:

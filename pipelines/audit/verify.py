@@ -13,8 +13,9 @@ from pathlib import Path
 from pipelines.audit.archive import MAX_ARCHIVE
 from pipelines.audit.bundle import Bundle, parse_bundle
 from pipelines.audit.canonical import MAX_BYTES, sha256_bytes
+from pipelines.audit.case import Case, NotChecked
 from pipelines.audit.checkpoint import Checkpoint, parse_checkpoint
-from pipelines.audit.controls import CONTROLS, Case, NotChecked
+from pipelines.audit.controls import CONTROLS
 from pipelines.audit.dsse import verify_signatures
 from pipelines.audit.evidence import CERTIFICATE, Evidence, open_evidence
 from pipelines.audit.logview import LogView, read_log

@@ -30,9 +30,11 @@ from pipelines.audit.signatures import key_id, public_bytes
 from pipelines.audit.statement import Evidence, Statement, build_certificate, build_refusal, parse_statement
 from pipelines.audit.trust import Trust
 from pipelines.audit.verify import verify_certificate
+from pipelines.audit.witness import Witnessed, witness
 from pipelines.errors import LetheError
 
 ORIGIN = "lethe.test/log"
+WITNESS = "lethe.test/witness"
 MADE = datetime(2026, 11, 1, 9, 0, 0, tzinfo=UTC)
 ISSUED = datetime(2026, 11, 21, 6, 30, 0, tzinfo=UTC)
 NOW = ISSUED + timedelta(hours=1)
@@ -95,6 +97,11 @@ class World:
         """Verify the archive, with the folders that an auditor may also have."""
         folders = {"log_dir": self.log.directory, "model_dir": self.model, "kept_checkpoint": self.kept}
         return verify_certificate(self.archive, trust=self.trust(), now=now, **folders)
+
+    def be_witnessed(self) -> Witnessed:
+        """Let the witness look at the log's latest head and cosign it."""
+        seen, key = self.root / "seen", self.key("witness")
+        return witness(self.log.directory, private_key=key, name=WITNESS, seen=seen, trust=self.trust(), now=NOW)
 
     def enclosure(self) -> Enclosure:
         """What an honest run puts into its archive."""
@@ -256,6 +263,7 @@ def build_world(root: Path) -> World:
     world.issue(build_certificate(world.evidence()))
     world.log.append({"kind": "registered", "request": named("request")}, now=ISSUED)
     world.log.checkpoint(world.key("log"))
+    world.be_witnessed()
     world.enclose()
     return world
 
@@ -265,6 +273,7 @@ def build_refused_world(root: Path) -> World:
     world = build_world(root)
     failed = replace(world.evidence(), gates=(GateRecord("forgotten", False, ("forget.extraction_strength",)),))
     world.issue(build_refusal(failed, reasons=("gate forgotten did not pass",)))
+    world.be_witnessed()
     world.enclose()
     return world
 

@@ -8,7 +8,7 @@ import pytest
 from pipelines.audit.archive import unpack
 from pipelines.audit.canonical import canonical, digest
 from pipelines.audit.evidence import open_evidence
-from pipelines.audit.log import AuditLog
+from pipelines.audit.log import WITNESSED, AuditLog
 from pipelines.audit.report import FAILED, NOT_CHECKED
 from pipelines.audit.verify import verify_certificate
 from pipelines.errors import BadInput, VerificationFailed
@@ -70,10 +70,11 @@ def test_text_among_the_measurements_is_refused_and_not_quoted(world: World, tex
 def test_a_log_that_does_not_hold_the_statement_cannot_speak_for_it(world: World, tmp_path: Path) -> None:
     other = AuditLog(tmp_path / "log", ORIGIN)
     with pytest.raises(BadInput, match="cannot be read"):
-        other.latest()
+        other.checkpoint_over(1)
     other.append({"kind": "step"}, now=MADE)
     other.checkpoint(world.key("log"))
-    world.log.checkpoint_path.write_bytes(other.latest())
+    world.log.checkpoint_path.write_bytes(other.checkpoint_over(1))
+    (world.log.directory / WITNESSED).unlink()
     with pytest.raises(BadInput, match="has 1 entries"):
         world.enclose()
 

@@ -1,7 +1,7 @@
 """The Merkle tree against the recursive definitions of RFC 6962, section 2.1, written down as they stand there."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +21,10 @@ from pipelines.audit.merkle import (
 LARGEST = 130
 ENTRIES = [f"entry {i}".encode() for i in range(LARGEST)]
 LEAVES = [leaf_hash(entry) for entry in ENTRIES]
+
+
+def _over(leaves: Sequence[bytes]) -> Callable[[int, int], bytes]:
+    return lambda begin, end: root(leaves[begin:end])
 
 
 def _split(n: int) -> int:
@@ -85,7 +89,7 @@ def test_the_known_roots_of_certificate_transparency() -> None:
 def test_inclusion_proofs(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, LARGEST))
     index = data.draw(st.integers(0, size - 1))
-    head, proof = mth(ENTRIES[:size]), inclusion_proof(LEAVES[:size], index=index)
+    head, proof = mth(ENTRIES[:size]), inclusion_proof(index, size=size, subtree=_over(LEAVES))
     assert list(proof) == path(index, ENTRIES[:size])
     assert verify_inclusion(LEAVES[index], index=index, size=size, proof=proof, head=head)
     other = data.draw(st.integers(-1, LARGEST + 1))
@@ -102,7 +106,7 @@ def test_consistency_proofs(data: st.DataObject) -> None:
     size = data.draw(st.integers(0, LARGEST))
     old = data.draw(st.integers(0, size))
     old_head, head = mth(ENTRIES[:old]), mth(ENTRIES[:size])
-    proof = consistency_proof(LEAVES[:size], old_size=old)
+    proof = consistency_proof(old, size=size, subtree=_over(LEAVES))
     assert list(proof) == (subproof(old, ENTRIES[:size], True) if 0 < old < size else [])
     assert verify_consistency(old_size=old, old_head=old_head, size=size, head=head, proof=proof)
     wrong = hashlib.sha256(b"another").digest()
@@ -123,7 +127,7 @@ def test_a_rewritten_past_is_not_consistent(data: st.DataObject) -> None:
     old = data.draw(st.integers(1, size - 1))
     changed = data.draw(st.integers(0, old - 1))
     rewritten = [leaf_hash(b"changed") if i == changed else leaf for i, leaf in enumerate(LEAVES[:size])]
-    proof = consistency_proof(rewritten, old_size=old)
+    proof = consistency_proof(old, size=len(rewritten), subtree=_over(rewritten))
     assert not verify_consistency(
         old_size=old, old_head=root(LEAVES[:old]), size=size, head=root(rewritten), proof=proof
     )

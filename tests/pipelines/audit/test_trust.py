@@ -35,7 +35,7 @@ def _first(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, An
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda top: top.update(version="lethe-trust-v2"), "unknown version"),
+        (lambda top: top.update(version="lethe-trust-v3"), "unknown version"),
         (lambda top: top.update(extra=1), "unknown field"),
         (lambda top: top.pop("origins"), "origins is missing"),
         (lambda top: top.update(origins=[]), "at least one log"),
