@@ -48,7 +48,7 @@ def asked(job: UnlearningJob, group: str, *, depth: int) -> Asked:
     hidden = job.params.retain_term == "hidden" if group == "retain" else "reference_hidden_states" in needs
     return Asked(
         nll=group != "retain" and "reference_nll" in needs,
-        final=job.params.retain_term == "kl" if group == "retain" else "reference_logits" in needs,
+        final=job.params.retain_term in ("kl", "kl_nll") if group == "retain" else "reference_logits" in needs,
         layer=job.params.layer_of(depth) if hidden else None,
     )
 

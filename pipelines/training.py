@@ -93,7 +93,8 @@ class UnlearningTrainer(Trainer):
     def _collate(self, pair: PairedBatch) -> dict[str, Any]:
         members = self._data.members(pair, epoch=self.epoch_data.epoch)
         items = [item for group, index in members.items() for item in self._data.items(group, index)]
-        batch = answer_batch(items, pad_id=self._data.pad_id, n_unended=len(pair.forget))
+        n_unended = 0 if self._loop.method.ends else len(pair.forget)
+        batch = answer_batch(items, pad_id=self._data.pad_id, n_unended=n_unended)
         tokens = batch.tokens
         return {
             "input_ids": tokens.input_ids_BT,

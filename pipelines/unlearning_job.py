@@ -14,7 +14,7 @@ from pipelines.audit.canonical import digest
 from pipelines.data.encode import Encoded, encode
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
-from pipelines.methods.base import AnyMethod, Method, MethodParams
+from pipelines.methods.base import AnyMethod, Method, MethodParams, Procedure
 from pipelines.models import LoadedModel, context_length, load_model, resolve_device
 from pipelines.parts import Part
 from pipelines.records import ModelRef
@@ -82,6 +82,8 @@ class UnlearningJob:
         double = next((part for part in names if names.count(part) > 1), None)
         if double is not None:
             raise BadInput(f"method {name} brings {double!r} already; leave it out of the settings")
+        if isinstance(self.method, Procedure):
+            self.method.check(self)
 
     @property
     def parts(self) -> tuple[Part, ...]:

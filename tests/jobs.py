@@ -37,13 +37,14 @@ def tiny_job(
 ) -> UnlearningJob:
     """A job of a few steps: two epochs of three batches unless ``changes`` say otherwise."""
     chosen = METHODS.require(method)
+    needed = {"base": model.path, "base_digest": model.digest} if method == "retrain" else {}
     fields: dict[str, Any] = {
         "model": model,
         "forget": Rows.of(FORGET),
         "retain": Rows.of(RETAIN),
         "holdout": Rows.of(HOLDOUT),
         "method": chosen,
-        "params": chosen.params(**(params or {})),
+        "params": chosen.params(**needed, **(params or {})),
         "training": TrainingSettings(epochs=2, batch_size=2, learning_rate=1e-3),
         "prompt_format": PROMPT,
         "device": "cpu",
