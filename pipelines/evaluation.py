@@ -7,7 +7,7 @@ Promises: metrics never run a model; a model is scored once per (model, data, to
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from pipelines.audit.encoding import write_atomic
 from pipelines.config import EvaluationSettings, PromptFormat
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
-from pipelines.generation import GENERATION_VERSION, Limits, generate, reproduced, stop_ids
+from pipelines.generation import GENERATION_VERSION, Limits, Sampling, generate, reproduced, stop_ids
 from pipelines.metrics import METRICS, Evidence, Metric, Reading
 from pipelines.models import LoadedModel, context_length
 from pipelines.records import Evaluation, Measurement, Role
@@ -73,8 +73,15 @@ class _Run:
             max_length=context_length(self.loaded.model),
         )
 
-    def key(self, kind: str, *, max_new_tokens: int | None = None) -> ScoreKey:
-        used = [self.prompt_format.plain(), str(self.loaded.model.dtype), max_new_tokens]
+    @property
+    def sampling(self) -> Sampling | None:
+        wanted = self.settings
+        if not wanted.samples:
+            return None
+        return Sampling(samples=wanted.samples, k=wanted.samples_taken, temperature=wanted.temperature, seed=0)
+
+    def key(self, kind: str, *settings: object) -> ScoreKey:
+        used = [self.prompt_format.plain(), str(self.loaded.model.dtype), *settings]
         return ScoreKey(
             kind=kind,
             model_digest=self.loaded.ref.digest,
@@ -111,8 +118,9 @@ def score_model(
         raise BadInput(f"evaluation: no rows in any of the splits {', '.join(splits) or '(none)'}")
     run = _Run(loaded, splits, settings=settings, prompt_format=prompt_format, store=store, progress=progress)
     asked: list[Question] = []
-    answer_key = run.key(f"answers-{SCORING_VERSION}")
-    generation_key = run.key(f"generations-{GENERATION_VERSION}", max_new_tokens=settings.max_new_tokens)
+    answer_key = run.key(f"answers-{SCORING_VERSION}", settings.gradient_norms)
+    sampled = asdict(run.sampling) if run.sampling else None
+    generation_key = run.key(f"generations-{GENERATION_VERSION}", settings.max_new_tokens, sampled)
     answers = store.load(answer_key, schema=SCORE_SCHEMA) if store else None
     generations = store.load(generation_key, schema=GENERATION_SCHEMA) if store else None
     if answers is None or generations is None:
@@ -136,6 +144,7 @@ def _score(run: _Run, asked: Sequence[Question]) -> ScoreTable:
         asked,
         pad_id=run.loaded.pad_id,
         batch_size=run.settings.batch_size,
+        gradient_norms=run.settings.gradient_norms,
         progress=run.progress,
     )
 
@@ -149,6 +158,7 @@ def _generate(run: _Run, asked: Sequence[Question], answers: ScoreTable) -> Gene
         limits=run.limits,
         batch_size=run.settings.batch_size,
         known=reproduced(asked, answers, limits=run.limits),
+        sampling=run.sampling,
         progress=run.progress,
     )
 

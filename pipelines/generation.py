@@ -1,14 +1,15 @@
-"""Greedy answers, measured at once: text exists in memory for one batch, and only numbers leave.
+"""Answers that a model gives by itself, measured at once: text exists in memory for one batch, only numbers leave.
 
 Promises: each distinct prompt is answered once; the model's own generation settings (temperature, penalties) have no
     say; a batch is padded on the left, and prompts that leave less room in the context are batched apart, so the batch
     size changes nothing (to rounding). An answer that the scoring pass already found to be the greedy one, token for
-    token and ended, is not generated again. Plain text (no question) has no greedy answer.
+    token and ended, is not generated again. Plain text (no question) has no greedy answer. Of the forget set the second
+    half of each answer is also asked for after the first (verbatim memorisation), and, where samples are asked for,
+    what sampling lets out.
 
 Shapes: B prompts in a batch, T tokens.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,19 +17,17 @@ from dataclasses import dataclass
 import pyarrow as pa
 import torch
 from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenizers import DefaultTokenizer, Tokenizer
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipelines.data.encode import length_batches
+from pipelines.audit.canonical import digest
+from pipelines.data.encode import Encoded, length_batches
 from pipelines.data.rows import Rows
-from pipelines.score_table import GENERATION_SCHEMA, GenerationTable, ScoreTable, Variant
+from pipelines.score_table import FORGET, GENERATION_SCHEMA, GenerationTable, ScoreTable, Variant
 from pipelines.scoring import Progress, Question
+from pipelines.text_scores import WORD, Words, bleu, distinct_ngrams, expected_best, rouge_l_recall
 
-GENERATION_VERSION = "1"
+GENERATION_VERSION = "2"
 """Changes whenever the same model and rows could give other numbers."""
-
-WORD = re.compile(r"[^\W_]+")
-NGRAM = 4
 
 Ids = tuple[int, ...]
 
@@ -67,16 +66,21 @@ class Limits:
         return min(self.max_new_tokens, self.context - len(prompt))
 
 
-class Words(Tokenizer):  # type: ignore[misc]  # the library has no types
-    """Lower-case words; ASCII ones stemmed as in the original ROUGE, others whole: no script counts as empty."""
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers are sampled.
 
-    def __init__(self) -> None:
-        self._ascii = DefaultTokenizer(use_stemmer=True)
+    Attributes:
+        samples: answers per prompt, n.
+        k: how many an attacker takes, at most n.
+        temperature: of the sampling; above 0.
+        seed: of every stream.
+    """
 
-    def tokenize(self, text: str) -> list[str]:
-        """The words of a text, in order."""
-        words = WORD.findall(text.lower())
-        return [part for word in words for part in (self._ascii.tokenize(word) if word.isascii() else [word])]
+    samples: int
+    k: int
+    temperature: float
+    seed: int
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -95,12 +99,16 @@ def reproduced(asked: Sequence[Question], answers: ScoreTable, *, limits: Limits
         limits: an answer that would not fit, or that holds a stop token, is left out.
     """
     table = answers.table
-    known: dict[Ids, Greedy] = {}
+    known: dict[Ids, Greedy] = {}  # by whole prompt, and by prompt with the first half of the answer
     for question, hits, ended in zip(asked, table["hit"].to_pylist(), table["ended"].to_pylist(), strict=True):
         item = question.encoded
-        prompt, ids = item.input_ids[: item.answer_start], item.input_ids[item.answer_start : item.answer_end]
-        if ended and len(hits) == len(ids) < limits.room(prompt) and all(hits) and limits.stop.isdisjoint(ids):
-            known[prompt] = Greedy(ids=ids, ended=True)
+        if len(hits) != item.answer_end - item.answer_start:
+            continue
+        for start in (item.answer_start, _half(item)):
+            prompt, ids = item.input_ids[:start], item.input_ids[start : item.answer_end]
+            right = ended and all(hits[start - item.answer_start :])
+            if right and len(ids) < limits.room(prompt) and limits.stop.isdisjoint(ids):
+                known[prompt] = Greedy(ids=ids, ended=True)
     return known
 
 
@@ -113,6 +121,7 @@ def generate(
     limits: Limits,
     batch_size: int,
     known: Mapping[Ids, Greedy] | None = None,
+    sampling: Sampling | None = None,
     progress: Progress | None = None,
 ) -> GenerationTable:
     """Answer every row's own question and compare with its answer.
@@ -125,11 +134,13 @@ def generate(
         limits: what bounds an answer.
         batch_size: most prompts per batch.
         known: answers that need not be generated.
+        sampling: how forget rows are sampled too; None does not.
         progress: told of every batch.
     """
     wanted = [q for q in asked if q.variant is Variant.ANSWER and splits[q.split][q.row].question]
     found = dict(known or {})
-    prompts = list(dict.fromkeys(_prompt(q) for q in wanted))
+    halved = (_prompt(q, halved=True) for q in wanted if q.split == FORGET)
+    prompts = list(dict.fromkeys([*map(_prompt, wanted), *(p for p in halved if limits.room(p) > 0)]))
     missing = [prompt for prompt in prompts if prompt not in found]
     done = len(prompts) - len(missing)
     for batch in _batches(missing, limits=limits, batch_size=batch_size):
@@ -137,11 +148,23 @@ def generate(
         done += len(batch)
         if progress is not None:
             progress(done, len(prompts), "answers generated")
-    return _compare(tokenizer, wanted, found, splits)
+    sampled = [
+        _sampled_leakage(model, tokenizer, q, splits, limits=limits, sampling=sampling)
+        if sampling is not None and q.split == FORGET
+        else None
+        for q in wanted
+    ]
+    return _compare(tokenizer, wanted, found, splits, sampled=sampled)
 
 
-def _prompt(question: Question) -> Ids:
-    return question.encoded.input_ids[: question.encoded.answer_start]
+def _prompt(question: Question, *, halved: bool = False) -> Ids:
+    item = question.encoded
+    return item.input_ids[: _half(item) if halved else item.answer_start]
+
+
+def _half(item: Encoded) -> int:
+    """Where the second half of an answer begins; of a single token, there."""
+    return item.answer_start + (item.answer_end - item.answer_start) // 2
 
 
 def _batches(prompts: Sequence[Ids], *, limits: Limits, batch_size: int) -> Iterator[list[Ids]]:
@@ -158,22 +181,23 @@ def _greedy(model: PreTrainedModel, prompts: Sequence[Ids], *, limits: Limits) -
     width = max(len(prompt) for prompt in prompts)
     ids_BT = torch.tensor([[limits.pad_id] * (width - len(p)) + list(p) for p in prompts], device=model.device)
     mask_BT = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
-    with _own_settings(model, limits=limits, max_new_tokens=limits.room(prompts[0])):
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=limits.room(prompts[0]),
+        eos_token_id=sorted(limits.stop) or None,
+        pad_token_id=limits.pad_id,
+    )
+    with _own_settings(model, config):
         output_BT = model.generate(inputs=ids_BT, attention_mask=mask_BT)  # type: ignore[operator]
     return [_until_stop(tuple(ids), limits.stop) for ids in output_BT[:, width:].tolist()]
 
 
 @contextmanager
-def _own_settings(model: PreTrainedModel, *, limits: Limits, max_new_tokens: int) -> Iterator[None]:
-    """Plain greedy search; a folder's generation_config.json would otherwise fill in what is not said here."""
+def _own_settings(model: PreTrainedModel, config: GenerationConfig) -> Iterator[None]:
+    """These settings alone; a folder's generation_config.json would otherwise fill in what is not said here."""
     before = model.generation_config
-    model.generation_config = GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=sorted(limits.stop) or None,
-        pad_token_id=limits.pad_id,
-    )
+    model.generation_config = config
     try:
         yield
     finally:
@@ -190,30 +214,75 @@ def _compare(
     wanted: Sequence[Question],
     found: Mapping[Ids, Greedy],
     splits: Mapping[str, Rows],
+    *,
+    sampled: Sequence[float | None],
 ) -> GenerationTable:
-    scorer = RougeScorer(["rougeL"], tokenizer=Words())
+    words = Words()
+    scorer = RougeScorer(["rougeL"], tokenizer=words)
     answers = [found[_prompt(q)] for q in wanted]
-    texts = tokenizer.batch_decode([list(greedy.ids) for greedy in answers], skip_special_tokens=True)
+    texts = _decoded(tokenizer, [greedy.ids for greedy in answers])
     right = [splits[q.split][q.row].answer for q in wanted]
+    pairs = list(zip(right, texts, strict=True))
     columns = {
         "split": [q.split for q in wanted],
         "row": [q.row for q in wanted],
         "n_tokens": [len(greedy.ids) for greedy in answers],
         "ended": [greedy.ended for greedy in answers],
-        "rouge_l_recall": [rouge_l_recall(scorer, *pair) for pair in zip(right, texts, strict=True)],
+        "rouge_l_recall": [rouge_l_recall(scorer, *pair) for pair in pairs],
         "distinct_4": [distinct_ngrams(greedy.ids) for greedy in answers],
+        "bleu": [bleu(words, *pair) for pair in pairs],
+        "verbatim": [_verbatim(scorer, tokenizer, q, found) if q.split == FORGET else None for q in wanted],
+        "sampled_leakage": list(sampled),
     }
     return GenerationTable(pa.table(columns, schema=GENERATION_SCHEMA))
 
 
-def rouge_l_recall(scorer: RougeScorer, reference: str, answer: str) -> float | None:
-    """Longest common subsequence of words over the reference's words; None where the reference has no word."""
-    if not WORD.search(reference):
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Ids]) -> list[str]:
+    return tokenizer.batch_decode([list(one) for one in ids], skip_special_tokens=True)
+
+
+def _verbatim(
+    scorer: RougeScorer, tokenizer: PreTrainedTokenizerBase, question: Question, found: Mapping[Ids, Greedy]
+) -> float | None:
+    """ROUGE-L F1 of the continuation with the second half of the answer (MUSE, arXiv 2407.06460, section 3, C1)."""
+    item, continued = question.encoded, found.get(_prompt(question, halved=True))
+    if continued is None:
         return None
-    return float(scorer.score(reference, answer)["rougeL"].recall)
+    reference, said = _decoded(tokenizer, [item.input_ids[_half(item) : item.answer_end], continued.ids])
+    return float(scorer.score(reference, said)["rougeL"].fmeasure) if WORD.search(reference) else None
 
 
-def distinct_ngrams(ids: Ids) -> float:
-    """Share of distinct 4-grams (1 - seq-rep-4, arXiv 1908.04319, eq. 10): 0 for no token, 1 for one to three."""
-    grams = [ids[i : i + NGRAM] for i in range(len(ids) - NGRAM + 1)]
-    return len(set(grams)) / len(grams) if grams else float(bool(ids))
+@torch.inference_mode()
+def _sampled_leakage(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    question: Question,
+    splits: Mapping[str, Rows],
+    *,
+    limits: Limits,
+    sampling: Sampling,
+) -> float | None:
+    """Expected largest ROUGE-L recall among k of n sampled answers; each row has its own stream of random numbers."""
+    row = splits[question.split][question.row]
+    if not WORD.search(row.answer):
+        return None
+    prompt = _prompt(question)
+    ids_1T = torch.tensor([prompt], device=model.device)
+    config = GenerationConfig(
+        do_sample=True,
+        top_k=0,
+        top_p=1.0,
+        temperature=sampling.temperature,
+        num_return_sequences=sampling.samples,
+        max_new_tokens=limits.room(prompt),
+        eos_token_id=sorted(limits.stop) or None,
+        pad_token_id=limits.pad_id,
+    )
+    devices = [model.device.index or 0] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), _own_settings(model, config):
+        torch.manual_seed(int(digest([sampling.seed, list(prompt)])[:15], 16))
+        output_NT = model.generate(inputs=ids_1T, attention_mask=torch.ones_like(ids_1T))  # type: ignore[operator]
+    said = [_until_stop(tuple(ids), limits.stop).ids for ids in output_NT[:, len(prompt) :].tolist()]
+    scorer = RougeScorer(["rougeL"], tokenizer=Words())
+    scores = [float(scorer.score(row.answer, text)["rougeL"].recall) for text in _decoded(tokenizer, said)]
+    return expected_best(scores, k=sampling.k)

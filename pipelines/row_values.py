@@ -155,3 +155,69 @@ def rouge_recall(scores: ModelScores, split: str) -> Floats:
 def distinct_4(scores: ModelScores, split: str) -> Floats:
     """Share of distinct 4-grams in the greedy answer, 0 for an empty one: value_R."""
     return scores.generations.column(split, "distinct_4", n_rows=scores.rows[split])
+
+
+def column_of(name: str) -> RowValue:
+    """What the generation pass wrote into one column: a function to value_R."""
+    return lambda scores, split: scores.generations.column(split, name, n_rows=scores.rows[split])
+
+
+def entropy(scores: ModelScores, split: str) -> Floats:
+    """Mean over answer tokens of the entropy of the model's next-token distribution, in nats: value_R."""
+    return _token_means(scores, split, lambda answers: -answers.vocab_mean_P)
+
+
+def log_rank(scores: ModelScores, split: str) -> Floats:
+    """Mean over answer tokens of log(1 + rank of the right token): value_R; 0 where argmax is always right."""
+    return _token_means(scores, split, lambda answers: np.log1p(answers.rank_P))
+
+
+def _token_means(scores: ModelScores, split: str, token_of: Callable[[AnswerScores], Floats]) -> Floats:
+    answers = scores.answers.answers(split, Variant.ANSWER)
+    if len(answers) == 0:
+        return np.full(scores.rows[split], np.nan)
+    mean_N = np.add.reduceat(token_of(answers), answers.offset_N) / answers.length_N
+    return per_row(answers.row_N, _finite_only(mean_N, answers), n_rows=scores.rows[split])
+
+
+def loss_score(scores: ModelScores, split: str) -> Floats:
+    """Mean log-probability of the answer: value_R, the loss attack (arXiv 1709.01604), higher for members."""
+    return mean_logprob(scores, split, Variant.ANSWER)
+
+
+def zlib_score(scores: ModelScores, split: str) -> Floats:
+    """Log p(answer) per byte that zlib needs for it: value_R, higher for members (arXiv 2012.07805, section 5.2)."""
+    answers = scores.answers.answers(split, Variant.ANSWER)
+    if len(answers) == 0:
+        return np.full(scores.rows[split], np.nan)
+    total_N = np.add.reduceat(answers.logprob_P, answers.offset_N)
+    return per_row(answers.row_N, total_N / answers.zlib_bytes_N, n_rows=scores.rows[split])
+
+
+def gradient_score(scores: ModelScores, split: str) -> Floats:
+    """The gradient's norm, negated: value_R, higher for members (arXiv 1812.00910)."""
+    answers = scores.answers.answers(split, Variant.ANSWER)
+    return per_row(answers.row_N, -answers.gradient_norm_N, n_rows=scores.rows[split])
+
+
+def exposure(scores: ModelScores, split: str) -> Floats:
+    """log2 of the number of candidates minus log2 of the answer's rank among them: value_R, in bits.
+
+    Exposure (arXiv 1802.08232, definition 2), with the answer and its perturbed answers as the candidates, by mean
+    log-probability; ties count against the answer's secrecy. 0 where every other candidate is likelier.
+    """
+    wrong = scores.answers.answers(split, Variant.PERTURBED_ANSWER)
+    n_rows = scores.rows[split]
+    right_R = mean_logprob(scores, split, Variant.ANSWER)
+    if len(wrong) == 0:
+        return np.full(n_rows, np.nan)
+    count_R = np.bincount(wrong.row_N, minlength=n_rows)
+    ahead_R = np.bincount(wrong.row_N, weights=_answer_means(wrong) > right_R[wrong.row_N], minlength=n_rows)
+    bits_R = np.log2(count_R + 1) - np.log2(ahead_R + 1)
+    return np.where((count_R > 0) & np.isfinite(right_R), bits_R, np.nan)
+
+
+def truth_ratio_probability(scores: ModelScores, split: str) -> Floats:
+    """1 / (1 + R), the paraphrase's share of the probability: value_R, .5 where right and wrong look alike."""
+    shared_R: Floats = 1.0 / (1.0 + np.exp(np.clip(log_truth_ratio(scores, split), None, LARGEST_EXPONENT)))
+    return shared_R

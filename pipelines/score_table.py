@@ -1,8 +1,8 @@
 """What one scoring pass and one generation pass leave behind: numbers per answer, in Arrow tables, never text.
 
-A record is one (split, row, variant): per answer token the log-probability, whether argmax hit it, and the mean and
-variance of the log-probabilities over the vocabulary. The metrics read slices of it (:class:`AnswerScores`) as flat
-arrays with offsets, so none of them loops over rows. Knows no model and no torch.
+A record is one (split, row, variant): per answer token the log-probability, its rank, whether argmax hit it, and the
+mean (the entropy, negated) and variance of the log-probabilities over the vocabulary. The metrics read slices of it
+(:class:`AnswerScores`) as flat arrays with offsets, so none of them loops over rows. Knows no model and no torch.
 
 Shapes: N answers, P answer tokens of all of them in a row, R rows of a split.
 """
@@ -45,7 +45,10 @@ SCORE_SCHEMA = pa.schema(
         ("hit", pa.list_(pa.bool_())),
         ("vocab_mean", pa.list_(pa.float32())),
         ("vocab_variance", pa.list_(pa.float32())),
+        ("rank", pa.list_(pa.float32())),
         ("ended", pa.bool_()),
+        ("zlib_bytes", pa.int32()),
+        ("gradient_norm", pa.float64()),
     ]
 )
 
@@ -57,6 +60,9 @@ GENERATION_SCHEMA = pa.schema(
         ("ended", pa.bool_()),
         ("rouge_l_recall", pa.float64()),
         ("distinct_4", pa.float64()),
+        ("bleu", pa.float64()),
+        ("verbatim", pa.float64()),
+        ("sampled_leakage", pa.float64()),
     ]
 )
 
@@ -73,6 +79,9 @@ class AnswerScores:
         hit_P: whether argmax is the token.
         vocab_mean_P: E[log p(z)] with z drawn from the model's own distribution at the position.
         vocab_variance_P: Var[log p(z)], likewise.
+        rank_P: how many tokens are likelier than the right one; 0 where none is.
+        zlib_bytes_N: length of the answer's text after zlib, in bytes.
+        gradient_norm_N: L2 norm of the gradient of the answer's NLL by all weights; NaN where it was not asked for.
     """
 
     row_N: Ints
@@ -82,6 +91,9 @@ class AnswerScores:
     hit_P: Bools
     vocab_mean_P: Floats
     vocab_variance_P: Floats
+    rank_P: Floats
+    zlib_bytes_N: Floats
+    gradient_norm_N: Floats
 
     def __len__(self) -> int:
         return len(self.row_N)
@@ -113,6 +125,9 @@ class ScoreTable:
             hit_P=np.asarray(pc.list_flatten(self.table["hit"]), dtype=np.bool_),
             vocab_mean_P=_flat(self.table, "vocab_mean"),
             vocab_variance_P=_flat(self.table, "vocab_variance"),
+            rank_P=_flat(self.table, "rank"),
+            zlib_bytes_N=np.asarray(self.table["zlib_bytes"], dtype=np.float64),
+            gradient_norm_N=np.asarray(self.table["gradient_norm"], dtype=np.float64),
         )
 
     @cached_property
@@ -190,6 +205,9 @@ def _take(scores: AnswerScores, answers: Ints) -> AnswerScores:
         hit_P=scores.hit_P[places],
         vocab_mean_P=scores.vocab_mean_P[places],
         vocab_variance_P=scores.vocab_variance_P[places],
+        rank_P=scores.rank_P[places],
+        zlib_bytes_N=scores.zlib_bytes_N[answers],
+        gradient_norm_N=scores.gradient_norm_N[answers],
     )
 
 

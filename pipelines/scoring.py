@@ -11,6 +11,7 @@ Shapes: B rows in a batch, T tokens, P answer positions (end-of-sequence include
 vocabulary, N items, S the statistics of one position.
 """
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +27,9 @@ from pipelines.config import PromptFormat
 from pipelines.data.encode import IGNORED, Encoded, collate, encode, length_batches
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
-from pipelines.score_table import SCORE_SCHEMA, Ints, ScoreTable, Variant, flat_places
+from pipelines.score_table import FORGET, HOLDOUT, SCORE_SCHEMA, Ints, ScoreTable, Variant, flat_places
 
-SCORING_VERSION = "1"
+SCORING_VERSION = "2"
 """Changes whenever the same model and rows could give other numbers."""
 
 BATCH_LOGITS = 2**26
@@ -37,7 +38,7 @@ LOWEST_LOGIT = -1e4
 """Stands for minus infinity: a token that is ruled out has probability 0 all the same, and no statistic becomes 0 *
 inf."""
 
-STATISTICS = ("logprob", "hit", "vocab_mean", "vocab_variance")
+STATISTICS = ("logprob", "hit", "vocab_mean", "vocab_variance", "rank")
 """Columns S of the statistics arrays: one line per answer position, float32."""
 
 
@@ -58,6 +59,7 @@ class Question:
     variant: Variant
     index: int
     encoded: Encoded
+    zlib_bytes: int = 0
 
 
 def questions(
@@ -74,10 +76,10 @@ def questions(
     for split, rows in splits.items():
         for number, row in enumerate(rows):
             try:
-                found += [
-                    Question(split, number, variant, index, _encode(tokenizer, pair, prompt_format, max_length, number))
-                    for variant, index, pair in _variants(row)
-                ]
+                for variant, index, pair in _variants(row):
+                    encoded = _encode(tokenizer, pair, prompt_format, max_length, number)
+                    packed = len(zlib.compress(pair[1].encode("utf-8")))
+                    found.append(Question(split, number, variant, index, encoded, zlib_bytes=packed))
             except BadInput as error:
                 raise BadInput(f"{split}: {error}") from None
     return found
@@ -105,6 +107,7 @@ def score_questions(
     *,
     pad_id: int,
     batch_size: int,
+    gradient_norms: bool = False,
     progress: Progress | None = None,
 ) -> ScoreTable:
     """Score every question; equal (prompt, answer) pairs of different splits share one pass.
@@ -114,6 +117,7 @@ def score_questions(
         asked: from :func:`questions`.
         pad_id: token that fills short rows; it is never looked at.
         batch_size: most answers per forward pass.
+        gradient_norms: also one backward pass for each answer of the forget set and the holdout.
         progress: told of every batch.
     """
     first: dict[tuple[tuple[int, ...], int], int] = {}
@@ -127,11 +131,37 @@ def score_questions(
         "row": [q.row for q in asked],
         "variant": [str(q.variant) for q in asked],
         "variant_index": [q.index for q in asked],
+        "zlib_bytes": [q.zlib_bytes for q in asked],
+        "gradient_norm": _gradient_norms(model, asked) if gradient_norms else [None] * len(asked),
     }
     columns = names | {
         name: column for name, column in zip(scored.column_names, scored.take(place).columns, strict=True)
     }
     return ScoreTable(pa.table(columns, schema=SCORE_SCHEMA))
+
+
+def _gradient_norms(model: PreTrainedModel, asked: Sequence[Question]) -> list[float | None]:
+    wanted = [q.variant is Variant.ANSWER and q.split in (FORGET, HOLDOUT) for q in asked]
+    return [gradient_norm(model, q.encoded) if take else None for q, take in zip(asked, wanted, strict=True)]
+
+
+def gradient_norm(model: PreTrainedModel, item: Encoded) -> float:
+    """L2 norm of the gradient of one answer's mean NLL by every weight: small where training has settled on the row.
+
+    The gradient-norm membership attack (white-box attack of arXiv 1812.00910, section III-A). Holds one gradient of the
+    size of the model for the time of the call.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    ids_1T = torch.tensor([item.input_ids], device=model.device)
+    with torch.enable_grad():
+        logits_PV = model(input_ids=ids_1T, use_cache=False).logits[0, :-1].float()
+        start = max(item.answer_start, 1)
+        nll = torch.nn.functional.cross_entropy(
+            logits_PV[start - 1 : item.answer_end - 1], ids_1T[0, start : item.answer_end]
+        )
+        gradients = torch.autograd.grad(nll, weights, allow_unused=True, materialize_grads=True)
+    squares = [gradient.float().square().sum() for gradient in gradients]
+    return float(torch.stack(squares).sum().sqrt())
 
 
 def score(
@@ -142,7 +172,7 @@ def score(
     batch_size: int,
     progress: Progress | None = None,
 ) -> pa.Table:
-    """The statistics of every item, in order: the last five columns of :data:`pipelines.score_table.SCORE_SCHEMA`.
+    """The statistics of every item, in order, and ``ended``: columns of :data:`pipelines.score_table.SCORE_SCHEMA`.
 
     Args:
         model: in evaluation mode.
@@ -240,10 +270,11 @@ def _chunk_statistics(logits_PV: torch.Tensor, target_P: torch.Tensor) -> torch.
     log_total_P1 = total_P1.log()
     logprob_P1 = z_PV.gather(-1, target_P.unsqueeze(-1)) - log_total_P1
     mean_P1 = (weight_PV * z_PV).sum(dim=-1, keepdim=True)
+    rank_P1 = (z_PV > z_PV.gather(-1, target_P.unsqueeze(-1))).sum(dim=-1, keepdim=True).float()
     z_PV -= mean_P1
     variance_P1 = weight_PV.mul_(z_PV.square_()).sum(dim=-1, keepdim=True)
     hit_P1 = (top_P1.indices.squeeze(-1) == target_P).unsqueeze(-1).float()
-    return torch.cat([logprob_P1, hit_P1, mean_P1 - log_total_P1, variance_P1], dim=-1)
+    return torch.cat([logprob_P1, hit_P1, mean_P1 - log_total_P1, variance_P1, rank_P1], dim=-1)
 
 
 def _records(items: Sequence[Encoded], found_PS: NDArray[np.float32], offset_N: Ints, length_N: Ints) -> pa.Table:

@@ -4,9 +4,9 @@ Records with bounds and one line about every field; a run's configuration is put
 what a method's own parameters are, nor what must hold afterwards.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from pipelines.records import Record
 
@@ -101,12 +101,39 @@ class EvaluationSettings(Record):
     metrics: tuple[Name, ...] = Field(
         default=(), title="Metrics", description="Names from 'lethe list metrics'; empty for all."
     )
+    probes: tuple[Name, ...] = Field(
+        default=(),
+        title="Probes",
+        description="Names from 'lethe list probes', beside those that the policy's gates read.",
+    )
     retain_sample: int = Field(
         default=400,
         ge=1,
         title="Retain sample",
         description="Most retain rows measured (a seeded sample, neighbours apart).",
     )
+    samples: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        title="Samples",
+        description="Answers sampled per forget row, to see what sampling lets out; 0 samples none.",
+    )
+    samples_taken: int = Field(
+        default=1, ge=1, title="Samples taken", description="How many of the samples an attacker looks at (k of n)."
+    )
+    temperature: float = Field(default=1.0, gt=0, le=10, title="Temperature", description="Of the sampled answers.")
+    gradient_norms: bool = Field(
+        default=False,
+        title="Gradient norms",
+        description="Also one backward pass per forget and holdout row: membership by gradient norm.",
+    )
+
+    @model_validator(mode="after")
+    def _no_more_than_sampled(self) -> Self:
+        if self.samples and self.samples_taken > self.samples:
+            raise ValueError(f"samples_taken {self.samples_taken} exceeds samples {self.samples}")
+        return self
 
 
 class AttributionSettings(Record):

@@ -29,6 +29,9 @@ def answer(
     hit: Sequence[bool] | None = None,
     vocab_mean: Sequence[float] | None = None,
     vocab_variance: Sequence[float] | None = None,
+    rank: Sequence[float] | None = None,
+    zlib_bytes: int = 10,
+    gradient_norm: float | None = None,
 ) -> Record:
     """One scored answer; hits and vocabulary statistics have plain defaults."""
     return {
@@ -40,11 +43,14 @@ def answer(
         "hit": list(hit) if hit is not None else [False] * len(logprob),
         "vocab_mean": list(vocab_mean) if vocab_mean is not None else [-2.0] * len(logprob),
         "vocab_variance": list(vocab_variance) if vocab_variance is not None else [1.0] * len(logprob),
+        "rank": list(rank) if rank is not None else [0.0] * len(logprob),
         "ended": True,
+        "zlib_bytes": zlib_bytes,
+        "gradient_norm": gradient_norm,
     }
 
 
-def generated(split: str, row: int, *, rouge: float | None, distinct: float = 1.0) -> Record:
+def generated(split: str, row: int, *, rouge: float | None, distinct: float = 1.0, **more: float) -> Record:
     """What greedy generation gave for one row."""
     return {
         "split": split,
@@ -53,6 +59,9 @@ def generated(split: str, row: int, *, rouge: float | None, distinct: float = 1.
         "ended": True,
         "rouge_l_recall": rouge,
         "distinct_4": distinct,
+        "bleu": more.get("bleu"),
+        "verbatim": more.get("verbatim"),
+        "sampled_leakage": more.get("sampled_leakage"),
     }
 
 

@@ -1,24 +1,37 @@
 """Metrics: one module each, named in one place."""
 
 from pipelines.metrics import (
+    bleu,
+    entropy,
     exact_memorization,
+    exposure,
     extraction_strength,
     extraction_strength_gap,
     fluency,
     forget_quality,
     membership_gap,
+    membership_gradient_norm,
+    membership_loss,
+    membership_reference,
+    membership_zlib,
     min_k,
     min_k_plus_plus,
     model_utility,
+    option_probability,
     paraphrase_extraction_strength,
     paraphrase_extraction_strength_gap,
     paraphrase_probability,
     paraphrase_probability_gap,
+    perplexity,
     privleak,
     probability,
     probability_gap,
     rouge,
+    sampled_leakage,
+    token_rank,
     truth_ratio,
+    truth_ratio_share,
+    verbatim_memorization,
 )
 from pipelines.metrics.base import Evidence, Metric, Reading
 from pipelines.registry import Registry
@@ -43,6 +56,19 @@ METRICS: Registry[Metric] = Registry(
     membership_gap.METRIC,
     privleak.METRIC,
     fluency.METRIC,
+    option_probability.METRIC,
+    truth_ratio_share.METRIC,
+    exposure.METRIC,
+    verbatim_memorization.METRIC,
+    bleu.METRIC,
+    sampled_leakage.METRIC,
+    membership_loss.METRIC,
+    membership_zlib.METRIC,
+    membership_reference.METRIC,
+    membership_gradient_norm.METRIC,
+    perplexity.METRIC,
+    entropy.METRIC,
+    token_rank.METRIC,
 )
 
 __all__ = ["METRICS", "Evidence", "Metric", "Reading"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.membership import attack
 from pipelines.row_values import RowValue
 from pipelines.score_table import FORGET, Floats, ModelScores
 from pipelines.statistics import Bootstrap, Interval
@@ -103,3 +104,17 @@ def gap_reading(evidence: Evidence, value_of: RowValue) -> tuple[Reading, ...]:
     if evidence.reference is None:
         return (unmeasured(FORGET, np.full(len(ours_R), np.nan)),)
     return (mean_reading(evidence.bootstrap, FORGET, ours_R - value_of(evidence.reference, FORGET)),)
+
+
+def attack_reading(evidence: Evidence, value_of: RowValue) -> tuple[Reading, ...]:
+    """The AUC of one attack on the measured model: one reading on the forget set, its items forget rows then holdout's.
+
+    Nothing where there is nothing to forget.
+    """
+    if FORGET not in evidence.subject.rows:
+        return ()
+    attacks = attack([evidence.subject], value_of, bootstrap=evidence.bootstrap)
+    if not attacks.found:
+        return (unmeasured(FORGET, attacks.items),)
+    value, interval = attacks.found[0].auc, evidence.bootstrap.interval(attacks.found[0].draw_S)
+    return (Reading(split=FORGET, value=value, interval=interval, n_expected=len(attacks.items), items=attacks.items),)

@@ -6,21 +6,13 @@ reference's AUC.
 
 from collections.abc import Sequence
 
-from pipelines.membership import attack
-from pipelines.metrics.base import Evidence, Metric, Reading, unmeasured
+from pipelines.metrics.base import Evidence, Metric, Reading, attack_reading
 from pipelines.row_values import min_k
-from pipelines.score_table import FORGET
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:
     """One reading on the forget set; its items are forget rows, then holdout rows."""
-    if FORGET not in evidence.subject.rows:
-        return ()
-    attacks = attack([evidence.subject], min_k, bootstrap=evidence.bootstrap)
-    if not attacks.found:
-        return (unmeasured(FORGET, attacks.items),)
-    value, interval = attacks.found[0].auc, evidence.bootstrap.interval(attacks.found[0].draw_S)
-    return (Reading(split=FORGET, value=value, interval=interval, n_expected=len(attacks.items), items=attacks.items),)
+    return attack_reading(evidence, min_k)
 
 
 METRIC = Metric(

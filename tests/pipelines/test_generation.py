@@ -1,11 +1,14 @@
 """Greedy answers against a slow oracle, whatever the batches; only numbers leave."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -15,15 +18,14 @@ from pipelines.generation import (
     Greedy,
     Ids,
     Limits,
-    Words,
-    distinct_ngrams,
+    Sampling,
     generate,
     reproduced,
-    rouge_l_recall,
     stop_ids,
 )
 from pipelines.score_table import GenerationTable, ScoreTable
 from pipelines.scoring import Question, questions, score_questions
+from pipelines.text_scores import Words, bleu, distinct_ngrams, expected_best, rouge_l_recall
 from tests.tiny import CONTEXT, tiny_model, tiny_rows, tiny_tokenizer
 
 ROWS = Rows.of([*tiny_rows(5), Row("Who?", "Nobody."), Row("", "A plain line.")])
@@ -149,11 +151,14 @@ def test_an_answer_that_scoring_reproduced_is_the_one_generation_would_give(
 
     monkeypatch.setattr(memorised, "generate", watched)
     short = generate(memorised, tokenizer, asked, SPLITS, limits=limits, batch_size=8, known=known)
-    assert sum(generated) == 6 - len(known)
+    # each of the six answers, and each one's second half after its first
+    assert sum(generated) == 2 * 6 - len(known)
     full = generate(memorised, tokenizer, asked, SPLITS, limits=limits, batch_size=8)
-    assert len(known) == 2, "both rows that were trained on"
+    assert len(known) == 2 * 2, "both rows that were trained on, whole and halved"
     assert short.table.equals(full.table)
-    assert full.table["rouge_l_recall"].to_pylist()[:2] == [1.0, 1.0]
+    for column in ("rouge_l_recall", "bleu", "verbatim"):
+        assert full.table[column].to_pylist()[:2] == pytest.approx([1.0, 1.0])
+        assert min(full.table[column].to_pylist()[2:]) < 0.5
 
 
 def test_an_answer_that_the_model_would_go_on_with_is_not_taken_from_scoring(
@@ -173,8 +178,10 @@ def test_an_answer_that_would_not_fit_is_not_taken_from_scoring(
     asked = _asked(tokenizer)
     scores = score_questions(memorised, asked, pad_id=0, batch_size=8)
     lengths = [q.encoded.n_answer for q in asked if q.variant == "answer"][:2]
-    assert len(reproduced(asked, scores, limits=_limits(memorised, max_new_tokens=max(lengths) + 1))) == 2
-    assert reproduced(asked, scores, limits=_limits(memorised, max_new_tokens=min(lengths))) == {}
+    assert len(reproduced(asked, scores, limits=_limits(memorised, max_new_tokens=max(lengths) + 1))) == 2 * 2
+    prompts = {q.encoded.input_ids[: q.encoded.answer_start] for q in asked}
+    short = reproduced(asked, scores, limits=_limits(memorised, max_new_tokens=min(lengths)))
+    assert not prompts & short.keys(), "halves may fit"
 
 
 def test_stop_ids_are_the_tokenizers_and_the_models(
@@ -237,3 +244,59 @@ def test_no_text_in_the_table(model: LlamaForCausalLM, tokenizer: PreTrainedToke
     types = {str(field.type) for field in table.schema if field.name != "split"}
     assert types == {"int32", "bool", "double"}
     assert set(table["split"].to_pylist()) == {"forget"}
+
+
+def test_the_second_half_is_asked_for_after_the_first(
+    memorised: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    found = _generate(memorised, tokenizer).table.to_pylist()
+    scorer = RougeScorer(["rougeL"], tokenizer=Words())
+    asked = [q for q in _asked(tokenizer) if q.variant == "answer" and q.row < 6]
+    for question, record in zip(asked, found, strict=True):
+        item = question.encoded
+        half = item.answer_start + (item.answer_end - item.answer_start) // 2
+        greedy = _slow_greedy(memorised, item.input_ids[:half], _limits(memorised))
+        rest, said = (tokenizer.decode(list(ids)) for ids in (item.input_ids[half : item.answer_end], greedy.ids))
+        assert record["verbatim"] == pytest.approx(scorer.score(rest, said)["rougeL"].fmeasure)
+
+
+def test_samples_are_the_same_in_any_batch_and_find_what_is_known(
+    memorised: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    asked, limits = _asked(tokenizer), _limits(memorised, max_new_tokens=40)
+
+    def leakage(*, seed: int = 0, batch_size: int = 4, k: int = 2) -> list[float]:
+        sampling = Sampling(samples=4, k=k, temperature=1.0, seed=seed)
+        table = generate(
+            memorised, tokenizer, asked, SPLITS, limits=limits, batch_size=batch_size, sampling=sampling
+        ).table
+        found: list[float] = table["sampled_leakage"].to_pylist()
+        return found
+
+    before = torch.random.get_rng_state()
+    first = leakage()
+    assert torch.equal(torch.random.get_rng_state(), before), "the caller's own stream is left alone"
+    assert leakage(batch_size=1) == first
+    assert leakage(seed=1) != first
+    assert min(first[:2]) > max(first[2:]), "the rows that were trained on"
+    assert sum(leakage(k=4)) >= sum(first), "who takes more sees no less"
+
+
+@given(
+    scores=st.lists(st.floats(0, 1), min_size=1, max_size=7),
+    data=st.data(),
+)
+def test_expected_best_is_the_mean_of_the_largest_over_all_choices(scores: list[float], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(scores)))
+    best = [max(chosen) for chosen in itertools.combinations(scores, k)]
+    assert expected_best(scores, k=k) == pytest.approx(sum(best) / len(best))
+
+
+def test_bleu_by_hand() -> None:
+    """Of five words all orders match; with the last one wrong 4/5, 3+1/4+1, 2+1/3+1 and 1+1/2+1 do."""
+    words = Words()
+    assert bleu(words, "alpha beta gamma delta omega", "Alpha beta, gamma delta omega!") == pytest.approx(1.0)
+    expected = (4 / 5 * 4 / 5 * 3 / 4 * 2 / 3) ** 0.25
+    assert bleu(words, "alpha beta gamma delta omega", "alpha beta gamma delta sigma") == pytest.approx(expected)
+    assert bleu(words, "alpha", "") == 0.0
+    assert bleu(words, "...", "alpha") is None

@@ -65,12 +65,13 @@ def _oracle(model: LlamaForCausalLM, item: Encoded) -> dict[str, list[float]]:
     """Row by row, token by token, in float64, from the definitions."""
     with torch.inference_mode():
         logits_TV = model(input_ids=torch.tensor([item.input_ids])).logits[0].double()
-    found: dict[str, list[float]] = {"logprob": [], "hit": [], "vocab_mean": [], "vocab_variance": []}
+    found: dict[str, list[float]] = {n: [] for n in ("logprob", "hit", "vocab_mean", "vocab_variance", "rank")}
     for t in range(max(item.answer_start, 1), item.answer_end):
         logp = (logits_TV[t - 1] - logits_TV[t - 1].exp().sum().log()).tolist()
         mean = sum(math.exp(x) * x for x in logp)
         found["logprob"].append(logp[item.input_ids[t]])
         found["hit"].append(float(logp.index(max(logp)) == item.input_ids[t]))
+        found["rank"].append(float(sum(x > logp[item.input_ids[t]] for x in logp)))
         found["vocab_mean"].append(mean)
         found["vocab_variance"].append(sum(math.exp(x) * (x - mean) ** 2 for x in logp))
     return found
@@ -96,6 +97,8 @@ def test_every_statistic_equals_the_slow_oracle(model: LlamaForCausalLM, asked: 
         expected = _oracle(model, question.encoded)
         assert record["split"] == question.split
         assert record["hit"] == [value > 0 for value in expected["hit"]]
+        assert record["rank"] == expected["rank"]
+        assert record["gradient_norm"] is None
         for name in ("logprob", "vocab_mean", "vocab_variance"):
             # float32 logits of size 10 carry 1e-6; the variance multiplies two of them
             np.testing.assert_allclose(record[name], expected[name], atol=2e-5, rtol=2e-6)
@@ -192,12 +195,12 @@ def test_bf16_statistics_are_float32(asked: list[Question]) -> None:
 
 def test_a_token_that_is_ruled_out_leaves_the_statistics_finite() -> None:
     logits_PV = torch.tensor([[1.0, -math.inf, 2.0]])
-    logprob, hit, mean, variance = scoring._chunk_statistics(logits_PV, torch.tensor([2]))[0].tolist()
+    logprob, hit, mean, variance, rank = scoring._chunk_statistics(logits_PV, torch.tensor([2]))[0].tolist()
     p = 1 / (1 + math.exp(-1))
     logs = [math.log(1 - p), math.log(p)]
     expected = (1 - p) * logs[0] + p * logs[1]
     assert logprob == pytest.approx(logs[1], abs=1e-6)
-    assert hit == 1.0
+    assert (hit, rank) == (1.0, 0.0)
     assert mean == pytest.approx(expected, abs=1e-6)
     assert variance == pytest.approx((1 - p) * logs[0] ** 2 + p * logs[1] ** 2 - expected**2, abs=1e-6)
 
@@ -259,3 +262,24 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def test_a_gradient_norm_is_that_of_plain_autograd(asked: list[Question]) -> None:
+    """Oracle: the whole loss of transformers over labels, one row at a time, by backward()."""
+    model = tiny_model(seed=2)
+    table = score_questions(model, asked, pad_id=0, batch_size=4, gradient_norms=True).table
+    taken = 0
+    for question, found in zip(asked, table["gradient_norm"].to_pylist(), strict=True):
+        if question.variant != "answer" or question.split not in {"forget", "holdout"}:
+            assert found is None
+            continue
+        item = question.encoded
+        labels = [-100] * item.answer_start + list(item.input_ids[item.answer_start : item.answer_end])
+        labels += [-100] * (len(item.input_ids) - len(labels))
+        model.zero_grad()
+        model(input_ids=torch.tensor([item.input_ids]), labels=torch.tensor([labels])).loss.backward()
+        squares = [p.grad.square().sum() for p in model.parameters() if p.grad is not None]
+        assert found == pytest.approx(float(torch.stack(squares).sum().sqrt()), rel=1e-4)
+        taken += 1
+    assert taken
+    assert all(p.grad is None for p in tiny_model(seed=2).parameters())

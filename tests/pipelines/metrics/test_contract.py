@@ -17,11 +17,37 @@ GAPS = (
     "paraphrase_probability_gap",
     "paraphrase_extraction_strength_gap",
 )
-RANGES = {**dict.fromkeys((*GAPS, "membership_gap"), (-1.0, 1.0)), "privleak": (-math.inf, 100.0)}
-NEEDS_REFERENCE = {"membership_gap": 13, "privleak": 13, "forget_quality": 6, **dict.fromkeys(GAPS, 6)}
+RANGES = {
+    **dict.fromkeys((*GAPS, "membership_gap"), (-1.0, 1.0)),
+    "privleak": (-math.inf, 100.0),
+    "perplexity": (1.0, math.inf),
+    "exposure": (0.0, 2.0),
+    **dict.fromkeys(("entropy", "token_rank"), (0.0, math.inf)),
+}
+NEEDS_REFERENCE = {
+    "membership_gap": 13,
+    "membership_reference": 13,
+    "privleak": 13,
+    "forget_quality": 6,
+    **dict.fromkeys(GAPS, 6),
+}
 """With the number of per-row values that each should have: of forget and holdout rows, or of forget rows."""
 
-EVERY_SPLIT = ("probability", "rouge", "truth_ratio", "extraction_strength", "exact_memorization", "fluency")
+EVERY_SPLIT = (
+    "probability",
+    "option_probability",
+    "rouge",
+    "bleu",
+    "truth_ratio",
+    "truth_ratio_share",
+    "extraction_strength",
+    "exact_memorization",
+    "fluency",
+    "perplexity",
+    "entropy",
+    "token_rank",
+    "exposure",
+)
 FEW_VALUES = ("forget_quality", "extraction_strength_gap")
 """Take so few values on six rows that the quantiles of two seeds may agree."""
 
@@ -29,7 +55,7 @@ METRIC_LIST = list(METRICS.values())
 
 
 def _scores(seed: int, *, rows: dict[str, int] | None = None, without: tuple[str, ...] = ()) -> ModelScores:
-    generator = np.random.default_rng(seed)
+    generator, further = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     records, generations = [], []
     for split, n_rows in (rows or ROWS).items():
         for row in range(n_rows):
@@ -44,10 +70,27 @@ def _scores(seed: int, *, rows: dict[str, int] | None = None, without: tuple[str
                 for index in range(count):
                     logprob = -generator.exponential(size=int(generator.integers(2, 9)))
                     hit = (logprob > -0.7).tolist()
-                    records.append(answer(split, row, logprob.tolist(), variant=variant, index=index, hit=hit))
+                    more = {"rank": further.integers(0, 9, size=len(hit)).tolist()}
+                    more["vocab_mean"] = (-further.exponential(size=len(hit))).tolist()
+                    zlib_bytes, gradient_norm = int(further.integers(9, 40)), float(further.exponential())
+                    records.append(
+                        answer(
+                            split,
+                            row,
+                            logprob.tolist(),
+                            variant=variant,
+                            index=index,
+                            hit=hit,
+                            zlib_bytes=zlib_bytes,
+                            gradient_norm=gradient_norm,
+                            **more,
+                        )
+                    )
             if "generations" not in without:
                 rouge, distinct = generator.uniform(0.1, 1.0, size=2)
-                generations.append(generated(split, row, rouge=rouge, distinct=distinct))
+                bleu, verbatim, sampled = further.uniform(0.1, 1.0, size=3)
+                more = {"bleu": bleu, "verbatim": verbatim, "sampled_leakage": sampled}
+                generations.append(generated(split, row, rouge=rouge, distinct=distinct, **more))
     return model_scores(rows or ROWS, records, generations, model=str(seed))
 
 
@@ -119,7 +162,10 @@ def test_without_a_reference_there_is_no_value(name: str, n_expected: int) -> No
     assert reading.n_expected == len(reading.items) == n_expected
 
 
-@pytest.mark.parametrize("name", ["min_k", "min_k_plus_plus", "membership_gap", "privleak"])
+MEMBERSHIP = [name for name in METRICS if name.startswith(("membership_", "min_k"))]
+
+
+@pytest.mark.parametrize("name", [*MEMBERSHIP, "privleak"])
 def test_without_a_holdout_there_is_no_value(name: str) -> None:
     rows = {"forget": 6, "retain": 8}
     (reading,) = METRICS[name].measure(_evidence(_scores(1, rows=rows), _scores(2, rows=rows)))
@@ -134,6 +180,11 @@ def test_without_a_holdout_there_is_no_value(name: str) -> None:
         ("model_utility", Variant.PERTURBED_ANSWER),
         ("model_utility", "generations"),
         ("rouge", "generations"),
+        ("bleu", "generations"),
+        ("verbatim_memorization", "generations"),
+        ("sampled_leakage", "generations"),
+        ("option_probability", Variant.PERTURBED_ANSWER),
+        ("exposure", Variant.PERTURBED_ANSWER),
         ("fluency", "generations"),
         ("paraphrase_probability", Variant.PARAPHRASED_QUESTION),
         ("paraphrase_extraction_strength", Variant.PARAPHRASED_QUESTION),

@@ -1,0 +1,84 @@
+"""Values by hand: exposure, ranks, entropy, loss and zlib membership, the reference attack, perplexity."""
+
+import math
+
+import pytest
+
+from pipelines.metrics import METRICS, Evidence
+from pipelines.metrics.base import Reading
+from pipelines.score_table import ModelScores, Variant
+from pipelines.statistics import Bootstrap
+from tests.scored import Record, answer, model_scores
+
+
+def _read(name: str, scores: ModelScores, reference: ModelScores | None = None) -> Reading:
+    bootstrap = Bootstrap(samples=100, confidence=0.95, seed=0)
+    readings = METRICS[name].measure(Evidence(scores, reference, bootstrap=bootstrap))
+    return next(reading for reading in readings if reading.split == "forget")
+
+
+def _against_wrong(right: float, *wrong: float) -> ModelScores:
+    records: list[Record] = [answer("forget", 0, [right])]
+    records += [
+        answer("forget", 0, [value], variant=Variant.PERTURBED_ANSWER, index=i) for i, value in enumerate(wrong)
+    ]
+    return model_scores({"forget": 1}, records)
+
+
+@pytest.mark.parametrize(
+    ("right", "bits"),
+    [(-0.5, 2.0), (-1.5, 1.0), (-9.0, 0.0), (-1.0, 2.0)],
+    ids=["first of four", "second of four", "last", "a tie counts as the first"],
+)
+def test_exposure_is_two_bits_among_four_candidates(right: float, bits: float) -> None:
+    assert _read("exposure", _against_wrong(right, -1.0, -2.0, -3.0)).value == pytest.approx(bits)
+
+
+def test_option_probability_and_the_share_of_the_truth_ratio() -> None:
+    """Of e^-1 against e^-2 and e^-3. Without a paraphrase R = exp(-2.5) / exp(-1)."""
+    scores = _against_wrong(-1.0, -2.0, -3.0)
+    total = math.exp(-1) + math.exp(-2) + math.exp(-3)
+    assert _read("option_probability", scores).value == pytest.approx(math.exp(-1) / total)
+    assert _read("truth_ratio_share", scores).value == pytest.approx(1 / (1 + math.exp(-1.5)))
+
+
+def test_entropy_rank_and_perplexity_are_means_over_the_answers_tokens() -> None:
+    records = [
+        answer("forget", 0, [-1.0, -3.0], vocab_mean=[-0.5, -1.5], rank=[0, 3]),
+        answer("forget", 1, [-4.0], vocab_mean=[-2.0], rank=[1]),
+    ]
+    scores = model_scores({"forget": 2}, records)
+    assert _read("entropy", scores).value == pytest.approx((1.0 + 2.0) / 2)
+    assert _read("token_rank", scores).value == pytest.approx((math.log(4) / 2 + math.log(2)) / 2)
+    perplexity = _read("perplexity", scores)
+    assert perplexity.value == pytest.approx(math.exp((2.0 + 4.0) / 2))
+    assert perplexity.interval is not None
+    assert perplexity.interval.low <= math.exp(3.0) <= perplexity.interval.high
+
+
+def _members(forget: list[Record], holdout: list[Record]) -> ModelScores:
+    return model_scores({"forget": len(forget), "holdout": len(holdout)}, [*forget, *holdout])
+
+
+def test_zlib_forgives_simple_text_where_loss_does_not() -> None:
+    """Two forget rows of 40 bytes against one holdout row of 10: more likely in all, less likely per byte."""
+    forget = [answer("forget", i, [-2.0], zlib_bytes=40) for i in range(2)]
+    scores = _members(forget, [answer("holdout", 0, [-1.0], zlib_bytes=10)])
+    assert _read("membership_loss", scores).value == 0.0
+    assert _read("membership_zlib", scores).value == 1.0
+
+
+def test_a_smaller_gradient_looks_like_a_member() -> None:
+    forget = [answer("forget", i, [-2.0], gradient_norm=0.1) for i in range(3)]
+    holdout = [answer("holdout", 0, [-2.0], gradient_norm=0.2), answer("holdout", 1, [-2.0], gradient_norm=0.05)]
+    assert _read("membership_gradient_norm", _members(forget, holdout)).value == 0.5
+
+
+def test_what_the_reference_finds_likely_too_is_no_sign_of_membership() -> None:
+    """By loss the forget row stands out; the reference finds it as likely, so nothing is left."""
+    ours = _members([answer("forget", 0, [-1.0])], [answer("holdout", 0, [-5.0])])
+    same = _members([answer("forget", 0, [-1.0])], [answer("holdout", 0, [-5.0])])
+    unaware = _members([answer("forget", 0, [-5.0])], [answer("holdout", 0, [-5.0])])
+    assert _read("membership_loss", ours).value == 1.0
+    assert _read("membership_reference", ours, same).value == 0.5
+    assert _read("membership_reference", ours, unaware).value == 1.0
