@@ -18,6 +18,7 @@ from pipelines.score_table import FORGET, HOLDOUT, NEIGHBOURS, RETAIN, Generatio
 from tasks.artifacts import show_table
 from tasks.device import device_slot
 from tasks.intake import rows_of, taken_in
+from tasks.probes import probe, probe_readings, probed
 from tasks.progress import Progress
 from tasks.scope import neighbour_positions, scope_of, set_rows
 from tasks.stage import stage
@@ -54,6 +55,7 @@ def score(run: RunContext, role: Role) -> None:
     settings = {"evaluation": run.config.evaluation.plain(), "format": run.config.prompt_format.plain()}
     data = {name: ws.keyed(rows.digest) for name, rows in splits.items()}
     ws.step(f"scores-{role}", {"model": model.digest, "splits": data, **settings}, build, private=True)
+    probe(ws, role, models={"start": model_of(ws, "start"), role: model}, splits=splits)
     progress(1, 1)
 
 
@@ -63,16 +65,18 @@ def measure(run: RunContext, role: Role) -> Evaluation:
     ws = Workspace.of(run)
     roles: list[Role] = [role, "reference"] if taken_in(ws).reference else [role]
     inputs = {name: ws.outputs(f"scores-{name}", private=True) for name in roles}
+    found = {name: probed(ws, name) for name in roles}
 
     def build(part: Path) -> None:
         reference = scores_of(ws, "reference") if "reference" in roles else None
         subject = scores_of(ws, role)
-        taken = read_metrics(subject, reference=reference, settings=run.config.evaluation, seed=run.config.seed)
+        metrics = read_metrics(subject, reference=reference, settings=run.config.evaluation, seed=run.config.seed)
+        taken = (*metrics, *probe_readings(ws, role, reference=reference is not None))
         write_items(taken, ws.home.vault(run.request_id) / f"items-{role}.parquet")
         write_record(part, "evaluation", evaluation_of(taken, role=role, model_digest=subject.model_digest))
 
     settings = {"evaluation": run.config.evaluation.plain(), "seed": run.config.seed}
-    folder = ws.step(f"evaluate-{role}", {"scores": inputs, "role": role, **settings}, build)
+    folder = ws.step(f"evaluate-{role}", {"scores": inputs, "probes": found, "role": role, **settings}, build)
     evaluation = read_record(folder, "evaluation", Evaluation)
     rows = [
         (m.split, m.metric, m.value, m.low, m.high, f"{m.n_scored}/{m.n_expected}") for m in evaluation.measurements

@@ -29,6 +29,7 @@ HEAVY = ("torch", "transformers", "peft", "datasets", "prefect", "mlflow", "grea
 KINDS = {
     "pipelines.methods": "METHOD",
     "pipelines.metrics": "METRIC",
+    "pipelines.probes": "PROBE",
     "pipelines.gates": "GATE",
     "pipelines.attribution": "ATTRIBUTOR",
     "bench": "BENCH",

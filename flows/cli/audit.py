@@ -23,6 +23,7 @@ class Kind(StrEnum):
 
     METHODS = "methods"
     METRICS = "metrics"
+    PROBES = "probes"
     GATES = "gates"
     ATTRIBUTORS = "attributors"
 
@@ -68,18 +69,18 @@ def verify(  # noqa: PLR0917 - one parameter per option
 
 
 def show(
-    kind: Annotated[Kind, typer.Argument(help="methods, metrics, gates or attributors")], as_json: AsJson = False
+    kind: Annotated[Kind, typer.Argument(help="methods, metrics, probes, gates or attributors")], as_json: AsJson = False
 ) -> int:
-    """What is on offer, with parameters and sources."""
+    """What is on offer, with parameters (probes: what they take) and sources."""
     entries = [_described(entry) for entry in _registry(kind).values()]
     if as_json:
         print_json(entries)
         return 0
     rows = [
-        (str(e["name"]), str(e["version"]), _parameters(e["parameters"]), str(e["title"]), str(e["source"]))
+        (str(e["name"]), str(e["version"]), _takes(e), str(e["title"]), str(e["source"]))
         for e in entries
     ]
-    print_table(kind.value, ("name", "version", "parameters", "what it is", "source"), rows)
+    print_table(kind.value, ("name", "version", "cost" if kind is Kind.PROBES else "parameters", "what it is", "source"), rows)
     return 0
 
 
@@ -98,7 +99,12 @@ def _described(entry: Entry) -> dict[str, object]:
         "title": entry.title,
         "source": entry.source,
         "parameters": schema.get("properties", {}),
+        **({"cost": cost} if isinstance(cost := getattr(entry, "cost", None), str) else {}),
     }
+
+
+def _takes(described: dict[str, object]) -> str:
+    return str(described["cost"]) if "cost" in described else _parameters(described["parameters"])
 
 
 def _parameters(schema: object) -> str:

@@ -1,13 +1,16 @@
 """Gates: one module each, named in one place."""
 
 from pipelines.gates import (
+    depth,
     extraction_strength,
     fluency,
     forget_quality,
+    four_bit,
     membership,
     neighbours,
     paraphrase,
     probability,
+    relearning,
     utility,
 )
 from pipelines.gates.base import AnyGate, Gate, GateParams, Judged
@@ -20,6 +23,9 @@ GATES: Registry[AnyGate] = Registry(
     paraphrase.GATE,
     membership.GATE,
     forget_quality.GATE,
+    depth.GATE,
+    relearning.GATE,
+    four_bit.GATE,
     utility.GATE,
     neighbours.GATE,
     fluency.GATE,

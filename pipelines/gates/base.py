@@ -126,6 +126,7 @@ class Gate(Generic[ParamsT]):
         source: where the idea of the gate comes from; the marks have their sources in the policy.
         params: model of its pass marks.
         check: (evaluations, marks) to a finding; raises :class:`Unmeasured` where a number is missing.
+        probes: names of the probes that must run for it; what metrics measure is always there.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Gate(Generic[ParamsT]):
     source: str
     params: type[ParamsT]
     check: Callable[[Judged, ParamsT], Finding]
+    probes: tuple[str, ...] = ()
 
     def judge(self, judged: Judged, params: ParamsT) -> GateResult:
         """The gate's result; never passes on missing evidence."""

@@ -15,6 +15,9 @@ MARKS: Mapping[str, dict[str, float]] = {
     "paraphrase": {"extraction_margin": 0.1, "probability_margin": 0.1},
     "membership": {"margin": 0.2},
     "forget_quality": {"p_value": 0.05},
+    "depth": {"least": 0.4},
+    "relearning": {"margin": 0.1, "taught": 0.4},
+    "four_bit": {"extraction_margin": 0.1, "probability_margin": 0.1},
     "utility": {"ratio": 0.9},
     "neighbours": {"ratio": 0.9},
     "fluency": {"ratio": 0.9},
@@ -25,6 +28,14 @@ READS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "paraphrase": (("paraphrase_extraction_strength_gap", "forget"), ("paraphrase_probability_gap", "forget")),
     "membership": (("membership_gap", "forget"),),
     "forget_quality": (("forget_quality", "forget"),),
+    "depth": (("depth", "forget"),),
+    "relearning": tuple(
+        (m, "forget")
+        for m in ("relearning_gap", "relearning_lora_gap", "relearning_related_gap", "relearning_taught")
+    ),
+    "four_bit": tuple(
+        (f"{scheme}_{m}_gap", "forget") for scheme in ("int4", "nf4") for m in ("extraction_strength", "probability")
+    ),
     "utility": (("model_utility", "utility"),),
     "neighbours": tuple((m, "neighbours") for m in ("probability", "rouge", "extraction_strength")),
     "fluency": (("fluency", "retain"), ("fluency", "world_facts")),
@@ -35,6 +46,9 @@ COMPARES: Mapping[str, Role | None] = {
     "paraphrase": None,
     "membership": None,
     "forget_quality": "reference",
+    "depth": None,
+    "relearning": None,
+    "four_bit": None,
     "utility": "start",
     "neighbours": "start",
     "fluency": "start",

@@ -1,0 +1,112 @@
+"""What a 4-bit or pruned artifact does to weights, worked out in the model's own numbers, on any device.
+
+Rounding is exact about the values that a quantised model computes with (codes and scales as named below) and says
+nothing about its speed or its memory: no packed kernel runs here. As the usual weight-only schemes do, it leaves the
+embedding, the output layer and the norms alone. Changes a model in place: call it on a copy.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+GROUP = 32
+"""Weights that share one scale in the 4-bit integer scheme; a shorter last group where the width is no multiple."""
+
+NF4_BLOCK = 64
+
+NF4 = (
+    -1.0,
+    -0.6961928009986877,
+    -0.5250730514526367,
+    -0.39491748809814453,
+    -0.28444138169288635,
+    -0.18477343022823334,
+    -0.09105003625154495,
+    0.0,
+    0.07958029955625534,
+    0.16093020141124725,
+    0.24611230194568634,
+    0.33791524171829224,
+    0.44070982933044434,
+    0.5626170039176941,
+    0.7229568362236023,
+    1.0,
+)
+"""The sixteen values of NF4 (QLoRA, arXiv 2305.14314, appendix E)."""
+
+Change = Callable[[torch.Tensor], torch.Tensor]
+"""A weight matrix to another of its shape and type."""
+
+
+def linear_weights(model: PreTrainedModel) -> Iterator[nn.Parameter]:
+    """The weight of every linear layer but the output layer: what weight-only quantisation and pruning change."""
+    head = model.get_output_embeddings()
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module is not head:
+            weight: nn.Parameter = module.weight  # type: ignore[assignment]  # typed as any tensor
+            yield weight
+
+
+@torch.no_grad()
+def change_weights(model: PreTrainedModel, change: Change) -> None:
+    """Put another value in the place of every linear weight."""
+    for weight in linear_weights(model):
+        weight.copy_(change(weight))
+
+
+def int8(weight: torch.Tensor) -> torch.Tensor:
+    """Symmetric 8-bit integers, one scale per output row."""
+    return _integers(weight.float(), bits=8).to(weight.dtype)
+
+
+def int4(weight: torch.Tensor) -> torch.Tensor:
+    """Symmetric 4-bit integers, one scale per :data:`GROUP` weights of an output row."""
+    return _by_group(weight, GROUP, lambda group: _integers(group, bits=4))
+
+
+def nf4(weight: torch.Tensor) -> torch.Tensor:
+    """NF4: the nearest of sixteen quantiles of a normal distribution, scaled by the block's largest magnitude."""
+    levels = torch.tensor(NF4, device=weight.device)
+
+    def nearest(block: torch.Tensor) -> torch.Tensor:
+        scale = block.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        middles = (levels[1:] + levels[:-1]) / 2
+        return levels[torch.bucketize((block / scale).contiguous(), middles)] * scale
+
+    return _by_group(weight, NF4_BLOCK, nearest)
+
+
+def pruned(share: float) -> Change:
+    """Without the given share of each matrix, the weights of smallest magnitude."""
+
+    def change(weight: torch.Tensor) -> torch.Tensor:
+        n = int(share * weight.numel())
+        if n == 0:
+            return weight
+        smallest = weight.abs().flatten().argsort(stable=True)[:n]
+        kept = weight.flatten().clone()
+        kept[smallest] = 0
+        return kept.view_as(weight)
+
+    return change
+
+
+def _integers(values: torch.Tensor, *, bits: int) -> torch.Tensor:
+    """Nearest code times scale along the last dimension.
+
+    The codes -2^(b-1) to 2^(b-1) - 1 span 2^b - 1 steps, and scale = max |w| / ((2^b - 1) / 2): the symmetric scheme
+    of torchao 0.18 (``IntxWeightOnlyConfig``, ``Int8WeightOnlyConfig``).
+    """
+    widest = values.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    scale = widest / ((2**bits - 1) / 2)
+    half = 2 ** (bits - 1)
+    code = (values / scale).round().clamp(-(half), half - 1)
+    rounded: torch.Tensor = code * scale
+    return rounded
+
+
+def _by_group(weight: torch.Tensor, size: int, change: Change) -> torch.Tensor:
+    groups = weight.float().split(size, dim=-1)
+    return torch.cat([change(group) for group in groups], dim=-1).to(weight.dtype)

@@ -1,0 +1,91 @@
+"""Probes a model of a run beside its scores: the probes that the configuration names and those that the policy reads.
+
+Their tables stay in the vault, one per model; what leaves are readings, which the evaluation takes like any metric's.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.data.rows import Rows
+from pipelines.evaluation import MetricReading
+from pipelines.models import load_model, resolve_device
+from pipelines.probes import Subject
+from pipelines.probing import probe_model, read_probes, wanted_probes
+from pipelines.records import ModelRef, Role
+from pipelines.score_store import ScoreStore
+from pipelines.score_table import FORGET, NEIGHBOURS
+from pipelines.statistics import Bootstrap
+from tasks.device import device_slot
+from tasks.progress import Progress
+from tasks.workspace import Workspace
+
+TABLE = "probes.parquet"
+
+
+def probe(ws: Workspace, role: Role, *, models: Mapping[Role, ModelRef], splits: Mapping[str, Rows]) -> None:
+    """Run the probes on the model of a role; nothing to do where none is wanted.
+
+    Args:
+        ws: the run.
+        role: whose model is probed.
+        models: at least that model and the start model.
+        splits: the rows of the evaluation.
+    """
+    config = ws.run.config
+    names = wanted_probes(config.evaluation.probes, ws.run.policy)
+    progress = Progress(f"probe {role}")
+    known = {name: splits[name] for name in (FORGET, NEIGHBOURS)}
+
+    def build(part: Path) -> None:
+        device = resolve_device(config.device)
+        with device_slot(ws.home):
+            loaded, start = (
+                load_model(model.path, device=device, expected_digest=model.digest)
+                for model in (models[role], models["start"])
+            )
+            subject = Subject(
+                loaded=loaded,
+                start=start,
+                forget=known[FORGET],
+                related=known[NEIGHBOURS],
+                prompt_format=config.prompt_format,
+                batch_size=config.evaluation.batch_size,
+                seed=config.seed,
+            )
+            store = ScoreStore(ws.home.vault(ws.run.request_id) / "scores")
+            table = probe_model(subject, names, store=store, progress=progress)
+        pq.write_table(table, part / TABLE)
+
+    if names:
+        used = {name: model.digest for name, model in models.items() if name in (role, "start")}
+        data = {name: ws.keyed(rows.digest) for name, rows in known.items()}
+        settings = {"format": config.prompt_format.plain(), "seed": config.seed}
+        ws.step(_step(role), {"probes": list(names), "models": used, "splits": data, **settings}, build, private=True)
+
+
+def probed(ws: Workspace, role: Role) -> str | None:
+    """Digest of what the probes found on a role's model, or None where none was wanted."""
+    if not wanted_probes(ws.run.config.evaluation.probes, ws.run.policy):
+        return None
+    return ws.outputs(_step(role), private=True)
+
+
+def probe_readings(ws: Workspace, role: Role, *, reference: bool) -> tuple[MetricReading, ...]:
+    """The readings of the probes on a role's model, beside the reference's where there is one."""
+    if probed(ws, role) is None:
+        return ()
+    settings = ws.run.config.evaluation
+    bootstrap = Bootstrap(samples=settings.bootstrap, confidence=settings.confidence, seed=ws.run.config.seed)
+    theirs = _table(ws, "reference") if reference else None
+    return read_probes(_table(ws, role), theirs, bootstrap=bootstrap)
+
+
+def _table(ws: Workspace, role: Role) -> pa.Table:
+    return pq.read_table(ws.folder(_step(role), private=True) / TABLE)
+
+
+def _step(role: Role) -> str:
+    return f"probes-{role}"
