@@ -124,6 +124,15 @@ class Policy(Record):
 
     name: Name = Field(title="Name", description="Of the policy.")
     description: str = Field(title="Description", description="Why these marks; where each comes from.")
+    reference: Literal["retrained", "holdout"] = Field(
+        default="retrained",
+        title="Reference",
+        description=(
+            "What gaps are measured against. retrained: a model retrained without the forget rows; without one, gaps "
+            "are missing and fail. holdout: where there is no such model, the candidate's own answers on holdout rows, "
+            "named in every measurement that rests on them."
+        ),
+    )
     gates: dict[Name, dict[Name, Scalar]] = Field(
         min_length=1, title="Gates", description="Name from 'lethe list gates' to its parameters."
     )

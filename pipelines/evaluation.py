@@ -21,7 +21,7 @@ from pipelines.config import EvaluationSettings, PromptFormat
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
 from pipelines.generation import GENERATION_VERSION, Limits, Sampling, generate, reproduced, stop_ids
-from pipelines.metrics import METRICS, Evidence, Metric, Reading
+from pipelines.metrics import METRICS, Evidence, Metric, Reading, Surrogate
 from pipelines.models import LoadedModel, context_length
 from pipelines.records import Evaluation, Measurement, Role
 from pipelines.score_store import ScoreKey, ScoreStore
@@ -71,6 +71,7 @@ class _Run:
             self.splits,
             prompt_format=self.prompt_format,
             max_length=context_length(self.loaded.model),
+            context=self.loaded.context,
         )
 
     @property
@@ -195,7 +196,12 @@ def select_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
 
 
 def read_metrics(
-    subject: ModelScores, *, reference: ModelScores | None, settings: EvaluationSettings, seed: int
+    subject: ModelScores,
+    *,
+    reference: ModelScores | None,
+    settings: EvaluationSettings,
+    seed: int,
+    surrogate: Surrogate | None = None,
 ) -> tuple[MetricReading, ...]:
     """Every selected metric of one model.
 
@@ -204,6 +210,7 @@ def read_metrics(
         reference: a matched model that never saw the forget set, or None; the reference's own readings take itself.
         settings: which metrics, how many resamples, which coverage.
         seed: of the resamples.
+        surrogate: what stands in for a reference where there is none; None leaves gaps to it unmeasured.
 
     Raises:
         BadInput: subject and reference were measured on different rows, or a metric is unknown.
@@ -211,7 +218,7 @@ def read_metrics(
     if reference is not None and reference.data_digest != subject.data_digest:
         raise BadInput("evaluation: the model and the reference were scored on different rows; score both on the same")
     bootstrap = Bootstrap(samples=settings.bootstrap, confidence=settings.confidence, seed=seed)
-    evidence = Evidence(subject=subject, reference=reference, bootstrap=bootstrap)
+    evidence = Evidence(subject=subject, reference=reference, bootstrap=bootstrap, surrogate=surrogate)
     chosen = select_metrics(settings.metrics)
     return tuple(MetricReading(metric, reading) for metric in chosen for reading in metric.measure(evidence))
 
@@ -233,7 +240,7 @@ def _measurement(one: MetricReading) -> Measurement:
     reading, interval = one.reading, one.reading.interval
     return Measurement(
         metric=one.metric.name,
-        version=one.metric.version,
+        version=f"{one.metric.version}+{reading.surrogate}" if reading.surrogate else one.metric.version,
         split=reading.split,
         value=reading.value,
         low=interval.low if interval else None,

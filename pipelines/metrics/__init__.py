@@ -33,7 +33,7 @@ from pipelines.metrics import (
     truth_ratio_share,
     verbatim_memorization,
 )
-from pipelines.metrics.base import Evidence, Metric, Reading
+from pipelines.metrics.base import Evidence, Metric, Reading, Surrogate
 from pipelines.registry import Registry
 
 METRICS: Registry[Metric] = Registry(
@@ -71,4 +71,4 @@ METRICS: Registry[Metric] = Registry(
     token_rank.METRIC,
 )
 
-__all__ = ["METRICS", "Evidence", "Metric", "Reading"]
+__all__ = ["METRICS", "Evidence", "Metric", "Reading", "Surrogate"]

@@ -6,14 +6,19 @@ Promises: a reading carries its per-row values, how many rows it should have and
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from pipelines.membership import attack
 from pipelines.row_values import RowValue
-from pipelines.score_table import FORGET, Floats, ModelScores
+from pipelines.score_table import FORGET, HOLDOUT, Floats, ModelScores
 from pipelines.statistics import Bootstrap, Interval
+
+Surrogate: TypeAlias = Literal["holdout"]
+"""What may stand in for a reference model. ``holdout``: the same model on rows that nobody trained on, as if the forget
+set had been drawn like them; it sees neither what the forget set shares with the retain set nor how it differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +29,13 @@ class Evidence:
         subject: the model that is measured.
         reference: a matched model that never saw the forget set, where there is one.
         bootstrap: resamples rows; streams are named after splits.
+        surrogate: what stands in for a reference where there is none; see :data:`Surrogate`.
     """
 
     subject: ModelScores
     reference: ModelScores | None
     bootstrap: Bootstrap
+    surrogate: Surrogate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,7 @@ class Reading:
         interval: None likewise.
         n_expected: number of per-row values that there should be.
         items: the per-row values in order, NaN where one is missing.
+        surrogate: what stood in for the reference, where something did; the measurement's version says so.
     """
 
     split: str
@@ -48,6 +56,7 @@ class Reading:
     interval: Interval | None
     n_expected: int
     items: Floats
+    surrogate: Surrogate | None = None
 
     @property
     def n_scored(self) -> int:
@@ -101,9 +110,35 @@ def gap_reading(evidence: Evidence, value_of: RowValue) -> tuple[Reading, ...]:
     if FORGET not in evidence.subject.rows:
         return ()
     ours_R = value_of(evidence.subject, FORGET)
+    if evidence.reference is None and evidence.surrogate == "holdout":
+        return (_holdout_gap(evidence, ours_R, _of_holdout(evidence.subject, value_of)),)
     if evidence.reference is None:
         return (unmeasured(FORGET, np.full(len(ours_R), np.nan)),)
     return (mean_reading(evidence.bootstrap, FORGET, ours_R - value_of(evidence.reference, FORGET)),)
+
+
+def _of_holdout(scores: ModelScores, value_of: RowValue) -> Floats:
+    return value_of(scores, HOLDOUT) if HOLDOUT in scores.rows else np.empty(0)
+
+
+def _holdout_gap(evidence: Evidence, ours_R: Floats, theirs_R: Floats) -> Reading:
+    """Mean over forget rows minus mean over holdout rows of the same model; both sets are resampled, each by itself.
+
+    A holdout row without a value leaves the reading without one: its rows are part of what should have been scored.
+    """
+    items = np.concatenate([ours_R, theirs_R])
+    if not len(ours_R) or not len(theirs_R) or not np.isfinite(items).all():
+        return replace(unmeasured(FORGET, items), surrogate="holdout")
+    bootstrap = evidence.bootstrap
+    draw_S = bootstrap.means(FORGET, ours_R) - bootstrap.means(HOLDOUT, theirs_R)
+    return Reading(
+        split=FORGET,
+        value=float(ours_R.mean() - theirs_R.mean()),
+        interval=bootstrap.interval(draw_S),
+        n_expected=len(items),
+        items=items,
+        surrogate="holdout",
+    )
 
 
 def attack_reading(evidence: Evidence, value_of: RowValue) -> tuple[Reading, ...]:

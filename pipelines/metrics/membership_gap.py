@@ -6,11 +6,14 @@ runs of the reference does not show here and belongs into the margin of the gate
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from pipelines.membership import attack
+from pipelines.membership import Attacks, attack
 from pipelines.metrics.base import Evidence, Metric, Reading, unmeasured
 from pipelines.row_values import min_k
 from pipelines.score_table import FORGET
+
+CHANCE = 0.5
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:
@@ -19,12 +22,23 @@ def measure(evidence: Evidence) -> Sequence[Reading]:
         return ()
     models = [evidence.subject, *([evidence.reference] if evidence.reference else [])]
     attacks = attack(models, min_k, bootstrap=evidence.bootstrap)
+    if evidence.reference is None and evidence.surrogate == "holdout":
+        return (replace(_against_chance(evidence, attacks), surrogate="holdout"),)
     if len(attacks.found) != 2:
         return (unmeasured(FORGET, attacks.items),)
     ours, theirs = attacks.found
     interval = evidence.bootstrap.interval(ours.draw_S - theirs.draw_S)
     value = ours.auc - theirs.auc
     return (Reading(split=FORGET, value=value, interval=interval, n_expected=len(attacks.items), items=attacks.items),)
+
+
+def _against_chance(evidence: Evidence, attacks: Attacks) -> Reading:
+    """The AUC minus .5: what it would be if the forget set were rows like the holdout's."""
+    if not attacks.found:
+        return unmeasured(FORGET, attacks.items)
+    interval = evidence.bootstrap.interval(attacks.found[0].draw_S - CHANCE)
+    value = attacks.found[0].auc - CHANCE
+    return Reading(split=FORGET, value=value, interval=interval, n_expected=len(attacks.items), items=attacks.items)
 
 
 METRIC = Metric(

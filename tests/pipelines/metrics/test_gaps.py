@@ -192,3 +192,40 @@ def test_without_a_reference_there_is_no_value_but_the_rows_are_counted(name: st
 def test_where_nothing_is_to_be_forgotten_there_is_no_reading(name: str) -> None:
     scores = model_scores({"retain": 1}, [answer("retain", 0, [-1.0])])
     assert METRICS[name].measure(Evidence(scores, scores, bootstrap=BOOTSTRAP)) == ()
+
+
+def _surrogate(name: str, forget: list[float], holdout: list[float]) -> Reading:
+    records = [answer("forget", i, [value]) for i, value in enumerate(forget)]
+    records += [answer("holdout", i, [value]) for i, value in enumerate(holdout)]
+    scores = model_scores({"forget": len(forget), "holdout": len(holdout)}, records)
+    bootstrap = Bootstrap(samples=400, confidence=0.95, seed=0)
+    (reading,) = METRICS[name].measure(Evidence(scores, None, bootstrap=bootstrap, surrogate="holdout"))
+    return reading
+
+
+def test_without_a_reference_the_holdout_may_stand_in_and_is_named() -> None:
+    forget, holdout = [-1.0, -2.0, -3.0], [-1.0, -4.0]
+    reading = _surrogate("probability_gap", forget, holdout)
+    assert reading.value == pytest.approx(np.exp(forget).mean() - np.exp(holdout).mean())
+    assert reading.value is not None
+    assert reading.interval is not None
+    assert reading.interval.low < reading.value < reading.interval.high
+    assert (reading.surrogate, reading.n_scored, reading.n_expected) == ("holdout", 5, 5)
+    membership = _surrogate("membership_gap", forget, holdout)
+    # of the six pairs: -1 ties with -1 and beats -4; -2 and -3 beat -4
+    assert membership.value == pytest.approx(3.5 / 6 - 0.5)
+    assert membership.surrogate == "holdout"
+
+
+@pytest.mark.parametrize("name", ["probability_gap", "membership_gap"])
+def test_a_surrogate_without_a_holdout_has_no_value(name: str) -> None:
+    reading = _surrogate(name, [-1.0], [])
+    assert (reading.value, reading.surrogate) == (None, "holdout")
+
+
+def test_a_real_reference_leaves_no_room_for_a_surrogate() -> None:
+    records = [answer("forget", 0, [-1.0]), answer("holdout", 0, [-9.0])]
+    scores = model_scores({"forget": 1, "holdout": 1}, records)
+    evidence = Evidence(scores, scores, bootstrap=Bootstrap(samples=100, confidence=0.95, seed=0), surrogate="holdout")
+    (reading,) = METRICS["probability_gap"].measure(evidence)
+    assert (reading.value, reading.surrogate) == (0.0, None)
