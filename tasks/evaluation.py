@@ -70,12 +70,22 @@ def measure(run: RunContext, role: Role) -> Evaluation:
     def build(part: Path) -> None:
         reference = scores_of(ws, "reference") if "reference" in roles else None
         subject = scores_of(ws, role)
-        metrics = read_metrics(subject, reference=reference, settings=run.config.evaluation, seed=run.config.seed)
+        metrics = read_metrics(
+            subject,
+            reference=reference,
+            settings=run.config.evaluation,
+            seed=run.config.seed,
+            surrogate="holdout" if run.policy.reference == "holdout" else None,
+        )
         taken = (*metrics, *probe_readings(ws, role, reference=reference is not None))
         write_items(taken, ws.home.vault(run.request_id) / f"items-{role}.parquet")
         write_record(part, "evaluation", evaluation_of(taken, role=role, model_digest=subject.model_digest))
 
-    settings = {"evaluation": run.config.evaluation.plain(), "seed": run.config.seed}
+    settings = {
+        "evaluation": run.config.evaluation.plain(),
+        "seed": run.config.seed,
+        "reference": run.policy.reference,
+    }
     folder = ws.step(f"evaluate-{role}", {"scores": inputs, "probes": found, "role": role, **settings}, build)
     evaluation = read_record(folder, "evaluation", Evaluation)
     rows = [
