@@ -8,6 +8,7 @@ forget set. Whether anything was forgotten is measured elsewhere, from the candi
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -82,12 +83,9 @@ def export(job: UnlearningJob, out: Path, *, trained: Path) -> Candidate:
         BadInput: ``out`` exists, the start model has changed, or there is no space left on the device.
     """
     result = read_result(trained)
-    loaded = load_start(job)
-    model = _trainable(loaded, job)
-    load_trained(model, trained / WEIGHTS)
-    plain = loaded.model if job.lora is None else merge_adapters(model)
-    nn.Module.to(plain, dtype=loaded.stored_dtype)
-    ref = save_model(plain, out, like=Path(job.model.path))
+    loaded = with_weights(job, trained / WEIGHTS)
+    nn.Module.to(loaded.model, dtype=loaded.stored_dtype)
+    ref = save_model(loaded.model, out, like=Path(job.model.path))
     return Candidate(
         model=ref,
         parent_digest=job.model.digest,
@@ -98,6 +96,19 @@ def export(job: UnlearningJob, out: Path, *, trained: Path) -> Candidate:
         epochs=result.epochs,
         stop_reason=result.stop_reason,
     )
+
+
+def with_weights(job: UnlearningJob, weights: Path) -> LoadedModel:
+    """The start model with trained weights in it, adapters merged; in memory, under the start model's digest.
+
+    Args:
+        job: the run.
+        weights: what a training or one of its checkpoints wrote.
+    """
+    loaded = load_start(job)
+    model = _trainable(loaded, job)
+    load_trained(model, weights)
+    return loaded if job.lora is None else replace(loaded, model=merge_adapters(model))
 
 
 def unlearn(job: UnlearningJob, out: Path, *, progress: Callable[[Progress], None] | None = None) -> Candidate:

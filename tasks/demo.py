@@ -23,6 +23,7 @@ from tasks.progress import Progress
 from tasks.workspace import read_record
 
 REGISTERED, REFUSED = "REQ-DEMO-1", "REQ-DEMO-2"
+SEARCHED = "REQ-DEMO-SEARCH"
 UTILITY = ("real_authors", "world_facts")
 RECEIVED = "2026-11-02T09:00:00+00:00"
 
@@ -77,6 +78,17 @@ class Shown(Record):
 def prepare_requests(home: str | None, seed: int) -> tuple[DemoRequest, ...]:
     """Build the world, or find it, and write the two requests."""
     at = Home.at(home)
+    world = _world(at, seed)
+    return tuple(_request(at, world, name, seed, how) for name, how in ((REGISTERED, CAREFUL), (REFUSED, RECKLESS)))
+
+
+def prepare_search(home: str | None, seed: int) -> DemoRequest:
+    """The same request for a search over methods, under a name of its own."""
+    at = Home.at(home)
+    return _request(at, _world(at, seed), SEARCHED, seed, CAREFUL)
+
+
+def _world(at: Home, seed: int) -> World:
     progress = Progress("demo world")
     spec = WorldSpec(seed=seed)
     progress(0, 1)
@@ -84,7 +96,7 @@ def prepare_requests(home: str | None, seed: int) -> tuple[DemoRequest, ...]:
         at.cache / "worlds" / spec.content_digest()[:16], spec=spec, progress=lambda line: progress(0, 1, line)
     )
     progress(1, 1, f"world {world.digest[:12]}")
-    return tuple(_request(at, world, name, seed, how) for name, how in ((REGISTERED, CAREFUL), (REFUSED, RECKLESS)))
+    return world
 
 
 def _request(home: Home, world: World, name: str, seed: int, how: dict[str, object]) -> DemoRequest:

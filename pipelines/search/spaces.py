@@ -1,0 +1,62 @@
+"""The search space of every method, in one place.
+
+What all share: the rate around the configured one, and how long forget rows must stay at their level before training
+ends. A method that is not listed gets that, and the weight of its retain term where it has one. The known settings are
+the best that were found on the demo world; they are a first try elsewhere, not a recommendation.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pipelines.methods import METHODS, AnyMethod
+from pipelines.search.ranges import RATE, Choice, LogUniform, Range, SearchSpace
+from pipelines.settings import Scalar
+
+PATIENCE = "training.patience"
+ALPHA = "params.alpha"
+
+COMMON = SearchSpace(
+    known={RATE: 1.0, PATIENCE: 3},
+    ranges={RATE: LogUniform(0.2, 5.0), PATIENCE: Choice((1, 3, 5))},
+)
+RETAIN: Mapping[str, Range] = MappingProxyType({ALPHA: LogUniform(1.0, 100.0)})
+
+
+def _kept(alpha: float, known: Mapping[str, Scalar], ranges: Mapping[str, Range], *, rate: float = 1.0) -> SearchSpace:
+    """A method with a retain term and settings of its own."""
+    return COMMON.beside({RATE: rate, ALPHA: alpha, **known}, {**RETAIN, **ranges})
+
+
+SPACES: Mapping[str, SearchSpace] = MappingProxyType(
+    {
+        "npo": _kept(20.0, {"params.beta": 0.2}, {"params.beta": LogUniform(0.05, 1.0)}),
+        "simnpo": _kept(
+            20.0,
+            {"params.beta": 2.5, "params.gamma": 1.0, "params.delta": 0.0},
+            {
+                "params.beta": LogUniform(0.5, 10.0),
+                "params.gamma": LogUniform(0.1, 3.0),
+                "params.delta": Choice((0.0, 1.0, 2.0)),
+            },
+        ),
+        "wga": _kept(20.0, {"params.beta": 1.0}, {"params.beta": LogUniform(0.1, 5.0)}),
+        "satimp": _kept(
+            20.0,
+            {"params.beta1": 5.0, "params.beta2": 0.1},
+            {"params.beta1": LogUniform(0.5, 10.0), "params.beta2": LogUniform(0.01, 2.0)},
+        ),
+    }
+)
+
+
+def space_of(method: AnyMethod) -> SearchSpace:
+    """The method's own space, or the common one."""
+    if method.name in SPACES:
+        return SPACES[method.name]
+    alpha = method.params.model_fields["alpha"].default
+    return COMMON.beside({ALPHA: 20.0}, RETAIN) if alpha else COMMON
+
+
+def space_named(name: str) -> SearchSpace:
+    """As :func:`space_of`, by name. Raises BadInput for an unknown one."""
+    return space_of(METHODS.require(name))
