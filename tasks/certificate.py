@@ -1,8 +1,8 @@
 """Signs what was found: a certificate if the policy holds, a refusal if not.
 
-The evaluator's key is read here and nowhere before. The candidate's folder is hashed again and the sealed sets are
-computed again from the vault, so that the statement speaks of what is on disk now and not of what an earlier stage
-said.
+The evaluator's key is read here and nowhere else, in the evaluator's own process. The candidate's folder is hashed
+again and the sealed sets are computed again from the vault, so that the statement speaks of what is on disk now and not
+of what an earlier stage said.
 """
 
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from pipelines.provenance import code_commit, code_digest, lock_digest
 from pipelines.records import Candidate, Digest, Evaluation, Measurement, Record, Verdict
 from tasks.artifacts import show_note
 from tasks.intake import taken_in
-from tasks.keys import keyring
+from tasks.keys import EVALUATOR, keyring
 from tasks.seal import SealedSets, seal_of, sealed_sets
 from tasks.stage import stage
 from tasks.workspace import ORIGIN, RunContext, Workspace
@@ -92,7 +92,7 @@ def _check_disk(ws: Workspace, candidate: Candidate | None) -> None:
 
 
 def _issued(ws: Workspace, payload: bytes, candidate: Candidate | None) -> bytes:
-    keys = keyring(ws.home)
+    keys = keyring(ws.home, roles=EVALUATOR)
     return issue(
         payload,
         evaluator_key=load_private_key(keys.private("evaluator")),
@@ -119,7 +119,7 @@ def _statement(
         code=CodeRecord(commit=f"{code_commit()}/{code_digest()}", lock_digest=lock_digest()),
         config_digest=ws.run.config.content_digest(),
         policy_digest=verdict.policy_digest,
-        metrics=tuple(_metric(e.role, m) for e in evaluations for m in e.measurements),
+        metrics=tuple(metric_record(e.role, m) for e in evaluations for m in e.measurements),
         gates=tuple(GateRecord(gate.gate, gate.passed, gate.measurements) for gate in verdict.gates),
         approvals=(),
         measured=_measured(evaluations),
@@ -144,7 +144,8 @@ def _method(ws: Workspace) -> MethodRecord:
     )
 
 
-def _metric(role: str, m: Measurement) -> MetricRecord:
+def metric_record(role: str, m: Measurement) -> MetricRecord:
+    """A measurement as it stands in a statement."""
     interval = None if m.low is None or m.high is None else Interval(m.low, m.high)
     return MetricRecord(
         f"{role}/{m.split}/{m.metric}", m.version, m.value, interval, m.n_scored, m.n_expected, m.items_digest

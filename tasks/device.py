@@ -7,6 +7,7 @@ leaked into a database by a killed process would block the next run, so only the
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,8 @@ from pipelines.home import Home
 
 LIMIT = "lethe-gpu"
 LEASE_S = 60.0
+EMBEDDED_SERVER = "LETHE_EMBEDDED_SERVER"
+"""Set for a child whose server is its parent's own, gone with it: as good as none."""
 
 
 @contextmanager
@@ -35,7 +38,7 @@ def device_slot(home: Home) -> Iterator[None]:
 
 @contextmanager
 def _server_slot() -> Iterator[None]:
-    if not PREFECT_API_URL.value():
+    if not PREFECT_API_URL.value() or EMBEDDED_SERVER in os.environ:
         yield
         return
     _ensure_limit()
@@ -54,3 +57,10 @@ def _ensure_limit() -> None:
             missing = False
         if missing:
             client.upsert_global_concurrency_limit_by_name(LIMIT, 1)
+
+
+def release_memory() -> None:
+    """Give an accelerator's cached memory back, so that another process can have it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -20,7 +20,7 @@ from pipelines.judgement import check_policy
 from pipelines.model_folder import check_model_folder
 from pipelines.records import Digest, ErasureRequest, ModelRef, Record, RequestFile, deadline_after
 from tasks.artifacts import show_note
-from tasks.keys import keyring
+from tasks.keys import LOG, keyring
 from tasks.stage import stage
 from tasks.workspace import RunContext, Workspace, read_record, write_record
 
@@ -44,7 +44,7 @@ def take_in(run: RunContext) -> ErasureRequest:
         BadInput: a file, a model folder, a setting or the request itself cannot be used.
     """
     ws = Workspace.of(run)
-    keyring(ws.home)
+    keyring(ws.home, roles=LOG)
     arrived = load_request(Path(run.request_path))
     if arrived.id != run.request_id:
         raise BadInput(
@@ -96,9 +96,9 @@ def check_settings(run: RunContext) -> None:
     select_metrics(config.evaluation.metrics)
     for name in config.attribution.backends:
         ATTRIBUTORS.require(name)
-    if config.training.stop == "holdout" and config.validation is None:
+    if config.training.stop != "epochs" and config.validation is None:
         raise BadInput(
-            "training.stop: 'holdout' needs validation rows, apart from the holdout rows that measure; "
+            f"training.stop: '{config.training.stop}' needs validation rows, apart from the holdout rows that measure; "
             "name some, or stop by 'epochs'"
         )
 

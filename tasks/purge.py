@@ -23,7 +23,7 @@ from pipelines.errors import BadInput
 from pipelines.home import Home
 from pipelines.provenance import ROOT, TREES
 from pipelines.traces import Words, words_of
-from tasks.keys import keyring
+from tasks.keys import LOG, keyring
 from tasks.purged import Purge, Search, purge_of, write_mark
 from tasks.status import request_states
 from tasks.workspace import LOCK, ORIGIN, held, read_record
@@ -128,7 +128,7 @@ def _finish(places: _Places, begun: Purge) -> Purge:
     _erase(places.doomed, keep=(LOCK,))
     log = AuditLog(places.home.log, origin=ORIGIN)
     log.append_once(_entry(begun), now=datetime.now(UTC))
-    log.checkpoint(load_private_key(keyring(places.home).private("log")))
+    log.checkpoint(load_private_key(keyring(places.home, roles=LOG).private("log")))
     done = begun.model_copy(update={"complete": True})
     write_mark(places.home, done)
     shutil.rmtree(places.doomed, ignore_errors=True)

@@ -26,7 +26,7 @@ from pipelines.report.data import (
 from pipelines.score_table import FORGET
 from tasks.artifacts import show_note
 from tasks.certificate import LIMITS, NOT_MEASURED, Certified
-from tasks.keys import keyring
+from tasks.keys import LOG, keyring
 from tasks.outcome import Outcome, RegisteredVersion
 from tasks.progress import Progress
 from tasks.quality import QualityReport
@@ -75,7 +75,7 @@ def conclude(
 
     ws.step("report", {"outcome": outcome.plain(), "statement": certified.digest}, build)
     # What came after the certificate is signed over too: no byte of the log can change unseen from here on.
-    ws.log.checkpoint(load_private_key(keyring(ws.home).private("log")))
+    ws.log.checkpoint(load_private_key(keyring(ws.home, roles=LOG).private("log")))
     ended = f"registered as {version.name} {version.version}" if version else "refused"
     lines = [f"# {run.request_id}: {ended}", *(f"- {reason}" for reason in verdict.reasons)]
     show_note("report", "\n".join([*lines, f"- certificate: `{outcome.certificate}`", f"- report: `{outcome.report}`"]))

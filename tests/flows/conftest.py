@@ -1,4 +1,8 @@
-"""A tiny company per test, and Prefect as the command line has it: without a word on the terminal."""
+"""A tiny company per test, Prefect without a word on the terminal, and an evaluator that needs no process of its own.
+
+The evaluator's own process is tested by whoever starts the command as a process, and in test_assess.py; everywhere else
+it would only cost the time to import torch once more.
+"""
 
 import logging
 import shutil
@@ -40,6 +44,25 @@ def prefect_says_nothing(prefect_env: None) -> Iterator[None]:
     # A flow's last second goes into ending its heartbeat.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _evaluator_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "prefect_env" not in request.fixturenames or "evaluator_apart" in request.fixturenames:
+        return
+    import tasks.evaluator
+
+    def here(asked: tasks.evaluator.Assessment) -> None:
+        from flows.assess import assess
+
+        assess(asked.request_id, asked.home, asked.refusal)
+
+    monkeypatch.setattr(tasks.evaluator, "_own_process", here)
+
+
+@pytest.fixture
+def evaluator_apart(prefect_env: None) -> None:
+    """The evaluator in a process of its own, as in production."""
 
 
 @pytest.fixture

@@ -1,7 +1,11 @@
-"""The deployment as an operator uses it: deployed from its file, triggered through the API, run by a real worker."""
+"""The deployments as an operator uses them: deployed from their file, triggered through the API, run by real workers.
+
+Who makes the candidate and who measures and signs are two workers of two pools; the first has no evaluator's key.
+"""
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import mlflow
@@ -14,6 +18,16 @@ from tests.servers import PrefectServer, process_worker, wait_until
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
+POOLS = ("lethe-gpu", "lethe-evaluator")
+
+
+def _deploy(server: PrefectServer) -> dict[str, object]:
+    for pool in POOLS:
+        server.prefect("work-pool", "create", pool, "--type", "process", "--overwrite", cwd=ROOT)
+    server.prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml", cwd=ROOT)
+    return _deployment(server)
+
+
 def _deployment(server: PrefectServer) -> dict[str, object]:
     listed = server.post("deployments/filter", {}).json()
     found_one: dict[str, object] = next(item for item in listed if item["name"] == "on-request")
@@ -22,9 +36,7 @@ def _deployment(server: PrefectServer) -> dict[str, object]:
 
 def test_deployment_runs_a_request_to_a_registered_version(local_server: PrefectServer, tmp_path: Path) -> None:
     company = found(tmp_path)
-    local_server.prefect("work-pool", "create", "lethe-gpu", "--type", "process", "--overwrite", cwd=ROOT)
-    local_server.prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml", cwd=ROOT)
-    deployment = _deployment(local_server)
+    deployment = _deploy(local_server)
     _check_form(deployment["parameter_openapi_schema"])
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
@@ -36,7 +48,9 @@ def test_deployment_runs_a_request_to_a_registered_version(local_server: Prefect
         "policy": str(company.policy),
         "home": str(company.home),
     }
-    with process_worker(server, pool="lethe-gpu", cwd=tmp_path, log=tmp_path / "worker.log"):
+    with ExitStack() as workers:
+        for pool in POOLS:
+            workers.enter_context(process_worker(server, pool=pool, cwd=tmp_path, log=tmp_path / f"{pool}.log"))
         asked = {"parameters": parameters, "idempotency_key": REQUEST}
         run = server.post(f"deployments/{deployment['id']}/create_flow_run", asked).json()
 
@@ -46,11 +60,21 @@ def test_deployment_runs_a_request_to_a_registered_version(local_server: Prefect
 
         wait_until(ended, seconds=400, what="the flow run")
     [ended_run] = server.post("flow_runs/filter", {"flow_runs": {"id": {"any_": [run["id"]]}}}).json()
-    assert ended_run["state_type"] == "COMPLETED", (tmp_path / "worker.log").read_text()[-3000:]
+    assert ended_run["state_type"] == "COMPLETED", "".join(
+        (tmp_path / f"{pool}.log").read_text()[-3000:] for pool in POOLS
+    )
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     version = client.get_model_version_by_alias("tiny", "challenger")
     assert version.tags["lethe.request"] == REQUEST
-    _check_stages(server, run["id"])
+    _check_stages(server, run["id"], _assessment(server))
+
+
+def _assessment(server: PrefectServer) -> str:
+    """The evaluator's run: of its own deployment, on its own pool, below the run that asked for it."""
+    [found] = server.post("flow_runs/filter", {"flows": {"name": {"any_": ["assess"]}}}).json()
+    assert found["work_pool_name"] == "lethe-evaluator"
+    assert found["parent_task_run_id"]
+    return str(found["id"])
 
 
 def _check_form(schema: object) -> None:
@@ -59,15 +83,18 @@ def _check_form(schema: object) -> None:
     for name, definition in schema["definitions"].items():
         for field, spec in definition.get("properties", {}).items():
             assert {"title", "description"} <= set(spec), f"{name}.{field}"
-    assert {"request", "config", "policy", "home"} == set(schema["properties"])
+    assert {"request", "config", "policy", "home", "evaluator"} == set(schema["properties"])
     for field, spec in schema["properties"].items():
         assert "description" in spec or "$ref" in spec or "allOf" in spec, field
 
 
-def _check_stages(server: PrefectServer, run_id: str) -> None:
-    """Every stage is a task run of its own, and artifacts are there to be looked at."""
+def _tasks(server: PrefectServer, run_id: str) -> set[str]:
     tasks = server.post("task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}}).json()
-    names = {task["name"].rsplit("-", 1)[0] for task in tasks}
+    return {task["name"].rsplit("-", 1)[0] for task in tasks}
+
+
+def _check_stages(server: PrefectServer, run_id: str, assessment_id: str) -> None:
+    """Every stage is a task run of its own, and artifacts are there to be looked at."""
     wanted = {
         "intake",
         "attribution",
@@ -75,14 +102,17 @@ def _check_stages(server: PrefectServer, run_id: str) -> None:
         "quality",
         "seal",
         "unlearn: train",
-        "evaluate: candidate",
-        "judge",
-        "certify",
+        "assess",
         "register",
         "report",
     }
+    theirs = {"evaluate: candidate", "judge", "certify"}
+    names = _tasks(server, run_id)
     assert wanted <= names
-    artifacts = server.post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run_id]}}}).json()
+    assert not theirs & names, "measured or signed by whoever trained"
+    assert theirs <= _tasks(server, assessment_id)
+    both = {"artifacts": {"flow_run_id": {"any_": [run_id, assessment_id]}}}
+    artifacts = server.post("artifacts/filter", both).json()
     assert "progress" in {artifact["type"] for artifact in artifacts}
     notes = {f"{stage}-note" for stage in ("intake", "unlearn", "certify", "register", "report")}
     stages = (
@@ -101,10 +131,9 @@ def _check_stages(server: PrefectServer, run_id: str) -> None:
 def test_invalid_parameters_are_refused_by_the_server(local_server: PrefectServer) -> None:
     import httpx
 
-    local_server.prefect("work-pool", "create", "lethe-gpu", "--type", "process", "--overwrite", cwd=ROOT)
-    local_server.prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml", cwd=ROOT)
+    deployment = _deploy(local_server)
     body = {"parameters": {"request": {"id": "!", "path": "x"}, "config": {}}}
-    answer = local_server.ask(f"deployments/{_deployment(local_server)['id']}/create_flow_run", body)
+    answer = local_server.ask(f"deployments/{deployment['id']}/create_flow_run", body)
     assert answer.status_code == httpx.codes.CONFLICT
     assert "Validation failed" in answer.text
 

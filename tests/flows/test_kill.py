@@ -1,7 +1,11 @@
-"""SIGKILL in each stage, run again: the same candidate digest as a run that nobody killed, and a log that verifies."""
+"""SIGKILL in each stage, run again: the same candidate digest as a run that nobody killed, and a log that verifies.
+
+Killed is the command, or the evaluator's process while it is at work, or the command while its evaluator is.
+"""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,12 +16,23 @@ from pathlib import Path
 import pytest
 
 from pipelines.provenance import ROOT
-from tests.flows.company import Company, found
+from tests.flows.company import REQUEST, Company, found
+from tests.servers import wait_until
 
 STEPS = (
-    "data", "intake", "attribution", "scope", "quality", "seal", "reference", "train", "unlearn", "evaluate-start",
-    "evaluate-candidate", "judge", "certify", "register", "report",
-)  # fmt: skip
+    "data",
+    "intake",
+    "attribution",
+    "scope",
+    "quality",
+    "seal",
+    "reference",
+    "train",
+    "unlearn",
+    "register",
+    "report",
+)
+EVALUATOR = ("scores-candidate", "evaluate-start", "evaluate-candidate", "judge", "certify")
 QUICK = ("train", "certify")
 
 
@@ -30,8 +45,10 @@ class Ended:
     stderr: str
 
 
-def _run(company: Company, step: str) -> Ended:
+def _run(company: Company, step: str, *, orphan_s: float = 0) -> Ended:
     """Run the command line, killed where ``step`` is about to be complete.
+
+    With ``orphan_s`` the evaluator that was started must be gone that many seconds later.
 
     A killed process leaves the ephemeral server it started behind, with its pipes open: output goes to files, and the
     whole process group is ended.
@@ -43,6 +60,9 @@ def _run(company: Company, step: str) -> Ended:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stdout, stderr=stderr, process_group=0)
         try:
             process.wait(240)
+            if orphan_s:
+                left = int(re.findall(r"evaluator (\d+) stays", err.read_text())[0])
+                wait_until(lambda: not Path(f"/proc/{left}").exists(), seconds=orphan_s, what="the evaluator's end")
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -56,11 +76,30 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(json.loads(done.stdout)["candidate_digest"])
 
 
-@pytest.mark.parametrize("step", [pytest.param(s, marks=() if s in QUICK else pytest.mark.slow) for s in STEPS])
+@pytest.mark.parametrize(
+    "step", [pytest.param(s, marks=() if s in QUICK else pytest.mark.slow) for s in (*STEPS, *EVALUATOR)]
+)
 def test_resumes_to_the_same_candidate(step: str, undisturbed: str, tmp_path: Path) -> None:
     company = found(tmp_path)
     killed = _run(company, step)
-    assert killed.returncode == -9, f"nothing was killed at {step}: {killed.stderr}"
+    if step in EVALUATOR:
+        assert killed.returncode == 1, killed.stderr
+        assert "the evaluator's process ended with -9" in killed.stderr
+    else:
+        assert killed.returncode == -9, f"nothing was killed at {step}: {killed.stderr}"
+    _resumes(company, undisturbed)
+
+
+@pytest.mark.parametrize("step", [pytest.param("scores-candidate", marks=pytest.mark.slow), "judge"])
+def test_an_evaluator_ends_with_whoever_started_it(step: str, undisturbed: str, tmp_path: Path) -> None:
+    company = found(tmp_path)
+    killed = _run(company, f"parent@{step}", orphan_s=20)
+    assert killed.returncode == -9, killed.stderr
+    assert not (company.home / "runs" / REQUEST / "certify").exists()
+    _resumes(company, undisturbed)
+
+
+def _resumes(company: Company, undisturbed: str) -> None:
     again = _run(company, "-")
     assert again.returncode == 0, again.stderr
     outcome = json.loads(again.stdout)
