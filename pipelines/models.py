@@ -25,6 +25,7 @@ from pipelines.errors import BadInput
 from pipelines.model_folder import check_model_folder
 from pipelines.records import ModelRef
 
+from pipelines.in_context import Context, context_of
 _LOADER_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
 """What transformers raises on a folder that it cannot read."""
 
@@ -41,12 +42,14 @@ class LoadedModel:
     """
 
     model: PreTrainedModel
+        context: what stands in front of some questions, where forgetting is done in the prompt; else None.
     tokenizer: PreTrainedTokenizerBase
     ref: ModelRef
     stored_dtype: torch.dtype
 
     @property
     def pad_id(self) -> int:
+    context: Context | None = None
         """Token that fills short rows."""
         pad = self.tokenizer.pad_token_id
         if not isinstance(pad, int):
@@ -99,7 +102,11 @@ def load_model(
     torch.nn.Module.to(model, device=device, dtype=dtype or stored)
     model.eval()
     return LoadedModel(
-        model=model, tokenizer=tokenizer, ref=ModelRef(path=str(folder), digest=found), stored_dtype=stored
+        model=model,
+        tokenizer=tokenizer,
+        ref=ModelRef(path=str(folder), digest=found),
+        stored_dtype=stored,
+        context=context_of(folder),
     )
 
 

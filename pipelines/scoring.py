@@ -27,6 +27,7 @@ from pipelines.config import PromptFormat
 from pipelines.data.encode import IGNORED, Encoded, collate, encode, length_batches
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
+from pipelines.in_context import Context
 from pipelines.score_table import FORGET, HOLDOUT, SCORE_SCHEMA, Ints, ScoreTable, Variant, flat_places
 
 SCORING_VERSION = "2"
@@ -63,9 +64,14 @@ class Question:
 
 
 def questions(
-    tokenizer: PreTrainedTokenizerBase, splits: Mapping[str, Rows], *, prompt_format: PromptFormat, max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    splits: Mapping[str, Rows],
+    *,
+    prompt_format: PromptFormat,
+    max_length: int,
+    context: Context | None = None,
 ) -> list[Question]:
-    """Every (row, variant) of every split as tokens.
+    """Every (row, variant) of every split as tokens, behind the context that a model asks for.
 
     Paraphrased and perturbed answers follow the original question, as in TOFU (arXiv 2401.06121, section 2.2.2).
 
@@ -77,7 +83,8 @@ def questions(
         for number, row in enumerate(rows):
             try:
                 for variant, index, pair in _variants(row):
-                    encoded = _encode(tokenizer, pair, prompt_format, max_length, number)
+                    plain = _encode(tokenizer, pair, prompt_format, max_length, number)
+                    encoded = context.before(plain) if context else plain
                     packed = len(zlib.compress(pair[1].encode("utf-8")))
                     found.append(Question(split, number, variant, index, encoded, zlib_bytes=packed))
             except BadInput as error:

@@ -83,9 +83,12 @@ def export(job: UnlearningJob, out: Path, *, trained: Path) -> Candidate:
         BadInput: ``out`` exists, the start model has changed, or there is no space left on the device.
     """
     result = read_result(trained)
-    loaded = with_weights(job, trained / WEIGHTS)
-    nn.Module.to(loaded.model, dtype=loaded.stored_dtype)
-    ref = save_model(loaded.model, out, like=Path(job.model.path))
+    if isinstance(job.method, Procedure) and job.method.export is not None:
+        ref = job.method.export(job, out, trained)
+    else:
+        loaded = with_weights(job, trained / WEIGHTS)
+        nn.Module.to(loaded.model, dtype=loaded.stored_dtype)
+        ref = save_model(loaded.model, out, like=Path(job.model.path))
     return Candidate(
         model=ref,
         parent_digest=job.model.digest,
@@ -140,6 +143,10 @@ def unlearn(job: UnlearningJob, out: Path, *, progress: Callable[[Progress], Non
             shutil.rmtree(work)
         raise
     candidate = export(job, out, trained=work)
+    if isinstance(job.method, Procedure) and job.method.keeps is not None:
+        kept = out.with_name(out.name + ".context")
+        kept.mkdir(mode=0o700, exist_ok=True)
+        (work / job.method.keeps).replace(kept / job.method.keeps)
     shutil.rmtree(work)
     return candidate
 

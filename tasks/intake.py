@@ -17,6 +17,8 @@ from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
 from pipelines.evaluation import select_metrics
 from pipelines.judgement import check_policy
+from pipelines.methods import METHODS
+from pipelines.methods.base import Procedure
 from pipelines.model_folder import check_model_folder
 from pipelines.records import Digest, ErasureRequest, ModelRef, Record, RequestFile, deadline_after
 from tasks.artifacts import show_note
@@ -92,6 +94,9 @@ def check_settings(run: RunContext) -> None:
     """
     config = run.config
     config.method_params()
+    method = METHODS.require(config.method)
+    if isinstance(method, Procedure) and method.keeps is not None:
+        raise BadInput(f"method {method.title}: it answers no erasure request; 'lethe unlearn' makes such a model")
     check_policy(run.policy)
     select_metrics(config.evaluation.metrics)
     for name in config.attribution.backends:

@@ -8,6 +8,7 @@ from pipelines.methods import (
     grad_ascent,
     grad_diff,
     idk,
+    in_context,
     kl_min,
     npo,
     pdu,
@@ -43,6 +44,7 @@ METHODS: Registry[AnyMethod] = Registry(
     sku.METHOD,
     eul.METHOD,
     retrain.METHOD,
+    in_context.METHOD,
 )
 
 __all__ = ["METHODS", "AnyMethod", "Method", "MethodParams"]

@@ -21,7 +21,7 @@ from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
 from pipelines.parts import Coefficients, Part
 from pipelines.readings import ForgetBatch, Readings, brought, token_mean
-from pipelines.records import Record
+from pipelines.records import ModelRef, Record
 
 if TYPE_CHECKING:
     from pipelines.models import LoadedModel
@@ -226,6 +226,9 @@ class Procedure(Generic[ParamsT]):
             a kill with the folder as it was left; the stages go on where they were.
         adapters: as in :class:`Method`.
         check: raises BadInput for a job that it could not run; called when the job is made.
+        export: (job, folder to make, what ``run`` filled) to the candidate's model folder; None where that is the start
+            model's with the trained weights in it.
+        keeps: file of ``run`` that the candidate needs for as long as it is used, though it is no part of its folder.
     """
 
     name: str
@@ -237,6 +240,8 @@ class Procedure(Generic[ParamsT]):
     run: "Callable[[UnlearningJob, Path, Stages], TrainingResult]"
     adapters: Literal["either", "never", "always"] = "either"
     check: "Callable[[UnlearningJob], None]" = anything_goes
+    export: "Callable[[UnlearningJob, Path, Path], ModelRef] | None" = None
+    keeps: str | None = None
 
 
 AnyMethod: TypeAlias = Method[Any] | Procedure[Any]

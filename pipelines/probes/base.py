@@ -164,7 +164,11 @@ def scores_of(subject: Subject, model: LoadedModel, rows: Rows) -> ModelScores:
     """One scoring pass of a model over rows, under the split :data:`ASKED`; nothing is generated."""
     splits = {ASKED: rows}
     asked = questions(
-        model.tokenizer, splits, prompt_format=subject.prompt_format, max_length=context_length(model.model)
+        model.tokenizer,
+        splits,
+        prompt_format=subject.prompt_format,
+        max_length=context_length(model.model),
+        context=model.context,
     )
     answers = score_questions(model.model, asked, pad_id=model.pad_id, batch_size=subject.batch_size)
     nothing = GenerationTable(pa.Table.from_pylist([], schema=GENERATION_SCHEMA))
