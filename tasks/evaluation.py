@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
-from pipelines.evaluation import evaluation_of, read_metrics, score_model, write_items
+from pipelines.evaluation import MetricReading, evaluation_of, read_metrics, score_model, write_items
 from pipelines.models import load_model, resolve_device
 from pipelines.records import Candidate, Digest, Evaluation, ModelRef, Record, Role
 from pipelines.score_store import ScoreStore
@@ -70,14 +70,8 @@ def measure(run: RunContext, role: Role) -> Evaluation:
     def build(part: Path) -> None:
         reference = scores_of(ws, "reference") if "reference" in roles else None
         subject = scores_of(ws, role)
-        metrics = read_metrics(
-            subject,
-            reference=reference,
-            settings=run.config.evaluation,
-            seed=run.config.seed,
-            surrogate="holdout" if run.policy.reference == "holdout" else None,
-        )
-        taken = (*metrics, *probe_readings(ws, role, reference=reference is not None))
+        probes = probe_readings(ws, role, reference=reference is not None)
+        taken = (*metrics_of(run, subject, reference), *probes)
         write_items(taken, ws.home.vault(run.request_id) / f"items-{role}.parquet")
         write_record(part, "evaluation", evaluation_of(taken, role=role, model_digest=subject.model_digest))
 
@@ -93,6 +87,17 @@ def measure(run: RunContext, role: Role) -> Evaluation:
     ]
     show_table(f"evaluate-{role}", ("split", "metric", "value", "low", "high", "scored"), rows)
     return evaluation
+
+
+def metrics_of(run: RunContext, subject: ModelScores, reference: ModelScores | None) -> tuple[MetricReading, ...]:
+    """The run's metrics of one model's scores."""
+    return read_metrics(
+        subject,
+        reference=reference,
+        settings=run.config.evaluation,
+        seed=run.config.seed,
+        surrogate="holdout" if run.policy.reference == "holdout" else None,
+    )
 
 
 def model_of(ws: Workspace, role: Role) -> ModelRef:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipelines.data.rows import Rows
 from pipelines.evaluation import MetricReading
-from pipelines.models import load_model, resolve_device
+from pipelines.models import LoadedModel, load_model, resolve_device
 from pipelines.probes import Subject
 from pipelines.probing import probe_model, read_probes, wanted_probes
 from pipelines.records import ModelRef, Role
@@ -46,17 +46,8 @@ def probe(ws: Workspace, role: Role, *, models: Mapping[Role, ModelRef], splits:
                 load_model(model.path, device=device, expected_digest=model.digest)
                 for model in (models[role], models["start"])
             )
-            subject = Subject(
-                loaded=loaded,
-                start=start,
-                forget=known[FORGET],
-                related=known[NEIGHBOURS],
-                prompt_format=config.prompt_format,
-                batch_size=config.evaluation.batch_size,
-                seed=config.seed,
-            )
             store = ScoreStore(ws.home.vault(ws.run.request_id) / "scores")
-            table = probe_model(subject, names, store=store, progress=progress)
+            table = probe_model(subject_of(ws, loaded, start, splits), names, store=store, progress=progress)
         pq.write_table(table, part / TABLE)
 
     if names:
@@ -64,6 +55,20 @@ def probe(ws: Workspace, role: Role, *, models: Mapping[Role, ModelRef], splits:
         data = {name: ws.keyed(rows.digest) for name, rows in known.items()}
         settings = {"format": config.prompt_format.plain(), "seed": config.seed}
         ws.step(_step(role), {"probes": list(names), "models": used, "splits": data, **settings}, build, private=True)
+
+
+def subject_of(ws: Workspace, loaded: LoadedModel, start: LoadedModel, splits: Mapping[str, Rows]) -> Subject:
+    """What a prober knows of a model of this run."""
+    config = ws.run.config
+    return Subject(
+        loaded=loaded,
+        start=start,
+        forget=splits[FORGET],
+        related=splits[NEIGHBOURS],
+        prompt_format=config.prompt_format,
+        batch_size=config.evaluation.batch_size,
+        seed=config.seed,
+    )
 
 
 def probed(ws: Workspace, role: Role) -> str | None:
@@ -75,12 +80,14 @@ def probed(ws: Workspace, role: Role) -> str | None:
 
 def probe_readings(ws: Workspace, role: Role, *, reference: bool) -> tuple[MetricReading, ...]:
     """The readings of the probes on a role's model, beside the reference's where there is one."""
-    if probed(ws, role) is None:
-        return ()
+    return () if probed(ws, role) is None else readings_of(ws, _table(ws, role), reference=reference)
+
+
+def readings_of(ws: Workspace, table: pa.Table, *, reference: bool) -> tuple[MetricReading, ...]:
+    """The readings of a table of probes, beside the reference's where there is one."""
     settings = ws.run.config.evaluation
     bootstrap = Bootstrap(samples=settings.bootstrap, confidence=settings.confidence, seed=ws.run.config.seed)
-    theirs = _table(ws, "reference") if reference else None
-    return read_probes(_table(ws, role), theirs, bootstrap=bootstrap)
+    return read_probes(table, _table(ws, "reference") if reference else None, bootstrap=bootstrap)
 
 
 def _table(ws: Workspace, role: Role) -> pa.Table:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput, TrainingDiverged
-from pipelines.evaluation import evaluation_of, read_metrics, score_model
+from pipelines.evaluation import evaluation_of, score_model
 from pipelines.judgement import judge
 from pipelines.models import LoadedModel, load_model, resolve_device
+from pipelines.probing import probe_model, wanted_probes
 from pipelines.records import Evaluation, Record, Role
 from pipelines.score_store import ScoreStore
 from pipelines.score_table import HOLDOUT, ModelScores
@@ -28,8 +29,9 @@ from pipelines.unlearning import export as export_model
 from pipelines.unlearning import reference_statistics
 from pipelines.unlearning_job import UnlearningJob
 from tasks.device import device_slot
-from tasks.evaluation import model_of, read_scores, scores_of, splits_of, write_scores
+from tasks.evaluation import metrics_of, model_of, read_scores, scores_of, splits_of, write_scores
 from tasks.intake import rows_of, taken_in
+from tasks.probes import readings_of, subject_of
 from tasks.progress import Progress
 from tasks.stage import stage
 from tasks.unlearning import job_of
@@ -170,21 +172,22 @@ class _Trial:
     def _evaluated(self, loaded: LoadedModel) -> Evaluation:
         """The candidate as the run itself would measure it."""
         ws, config = self.ws, self.ws.run.config
-        reference = scores_of(ws, "reference") if taken_in(ws).reference else None
-        scores = _scored(ws, loaded, splits_of(ws), store=None)
-        taken = read_metrics(scores, reference=reference, settings=config.evaluation, seed=config.seed)
+        reference, splits = scores_of(ws, "reference") if taken_in(ws).reference else None, splits_of(ws)
+        taken = metrics_of(ws.run, _scored(ws, loaded, splits, store=None), reference)
+        names = wanted_probes(config.evaluation.probes, ws.run.policy)
+        if names:
+            start = load_model(self.job.model.path, device=resolve_device(config.device))
+            table = probe_model(subject_of(ws, loaded, start, splits), names)
+            taken = (*taken, *readings_of(ws, table, reference=reference is not None))
         return evaluation_of(taken, role="candidate", model_digest=loaded.ref.digest)
 
     def _look(self, part: Path) -> float | None:
         """The worst margin of what is trained so far, on few rows, over the gates that those can speak for."""
-        ws, config = self.ws, self.ws.run.config
+        ws = self.ws
         folder = ws.folder(LOOK, private=True)
         scores: dict[Role, ModelScores] = {role: read_scores(folder / role) for role in roles_of(ws.run)}
         scores["candidate"] = _scored(ws, trained_so_far(self.job, part), _look_splits(ws), store=None)
-        taken = {
-            role: read_metrics(one, reference=scores.get("reference"), settings=config.evaluation, seed=config.seed)
-            for role, one in scores.items()
-        }
+        taken = {role: metrics_of(ws.run, one, scores.get("reference")) for role, one in scores.items()}
         evaluations = [evaluation_of(t, role=r, model_digest=scores[r].model_digest) for r, t in taken.items()]
         return worst_margin(judge(ws.run.policy, evaluations).gates, measured_only=True)
 
