@@ -22,10 +22,10 @@ from transformers.utils import logging as transformers_logging
 
 from pipelines.audit.manifest import folder_digest
 from pipelines.errors import BadInput
+from pipelines.in_context import Context, context_of
 from pipelines.model_folder import check_model_folder
 from pipelines.records import ModelRef
 
-from pipelines.in_context import Context, context_of
 _LOADER_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError)
 """What transformers raises on a folder that it cannot read."""
 
@@ -39,17 +39,17 @@ class LoadedModel:
         tokenizer: has a padding token (its own, else the end-of-sequence token), pads on the right.
         ref: the folder and its digest.
         stored_dtype: element type of the weights in the folder, whatever they were turned into after loading.
+        context: what stands in front of some questions, where forgetting is done in the prompt; else None.
     """
 
     model: PreTrainedModel
-        context: what stands in front of some questions, where forgetting is done in the prompt; else None.
     tokenizer: PreTrainedTokenizerBase
     ref: ModelRef
     stored_dtype: torch.dtype
+    context: Context | None = None
 
     @property
     def pad_id(self) -> int:
-    context: Context | None = None
         """Token that fills short rows."""
         pad = self.tokenizer.pad_token_id
         if not isinstance(pad, int):
