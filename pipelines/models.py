@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from pipelines.audit.champion import Sources, check_champion
+from pipelines.audit.checkpoint import Checkpoint
 from pipelines.audit.manifest import folder_digest
 from pipelines.errors import BadInput
 from pipelines.in_context import Context, context_of
@@ -108,6 +111,33 @@ def load_model(
         stored_dtype=stored,
         context=context_of(folder),
     )
+
+
+def load_promoted(
+    path: Path | str,
+    *,
+    certificate: Path,
+    sources: Sources,
+    now: datetime,
+    device: torch.device,
+    kept: Checkpoint | None = None,
+) -> LoadedModel:
+    """Load a model folder if it is the champion, and refuse it otherwise. Who resolved it need not be trusted.
+
+    Args:
+        path: the folder, wherever it came from.
+        certificate: the file that came with it.
+        sources: trust file, log and approvals that it is checked against.
+        now: the present time.
+        device: where to put it.
+        kept: a checkpoint of the log that was kept elsewhere.
+
+    Raises:
+        VerificationFailed: uncertified, altered, revoked, not promoted or replaced since.
+        BadInput: a file cannot be read, or the folder as in :func:`load_model`.
+    """
+    champion = check_champion(certificate, model=Path(path), sources=sources, now=now, kept=kept)
+    return load_model(path, device=device, expected_digest=champion.candidate)
 
 
 def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

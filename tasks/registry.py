@@ -16,6 +16,7 @@ from pipelines.home import Home
 from pipelines.records import Candidate, Digest, Evaluation, Record, RequestId, SealedSet
 from tasks.artifacts import show_note
 from tasks.certificate import Certified
+from tasks.model_registry import CHALLENGER
 from tasks.outcome import RegisteredVersion
 from tasks.progress import Progress
 from tasks.seal import sealed_sets
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Run
     from mlflow.entities.model_registry import ModelVersion
 
-ALIAS = "challenger"
+ALIAS = CHALLENGER
 PROPOSED = "lethe.proposed"
 """Tag of a version that has had the alias: whoever moved the alias since then is not overruled."""
 
@@ -100,7 +101,13 @@ def register(
     def build(part: Path) -> None:
         write_record(part, "version", version)
         ws.tell(
-            {"kind": "registered", "model": version.name, "version": version.version, "candidate": version.model_digest}
+            {
+                "kind": "registered",
+                "model": version.name,
+                "version": version.version,
+                "candidate": version.model_digest,
+                "certificate": certified.digest,
+            }
         )
 
     ws.step("register", {"version": version.plain()}, build)
@@ -128,8 +135,9 @@ def register_version(registration: Registration, *, home: Home) -> RegisteredVer
         raise VerificationFailed(f"{candidate.path}: not the certified model; its digest is not {candidate.digest}")
     with tracking(home) as mlflow:
         run_id = _run(mlflow, registration).info.run_id
-        model_id = stored_model(mlflow, candidate, run_id=run_id, tags=_tags(registration))
-        check_stored(model_id, candidate, scratch=home.cache)
+        certificate = registration.certificate_path
+        model_id = stored_model(mlflow, candidate, certificate=certificate, run_id=run_id, tags=_tags(registration))
+        check_stored(model_id, candidate, certificate=certificate, home=home)
         made = _version(mlflow, registration, run_id=run_id, model_id=model_id)
         _propose(mlflow, made)
         return RegisteredVersion(

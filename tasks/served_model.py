@@ -1,11 +1,15 @@
-"""What the registry serves: greedy completion of prompts by the certified weights.
+"""What the registry serves: greedy completion of prompts by the champion's weights, checked before they are loaded.
 
-MLflow copies this file beside the model and runs it on loading (models from code), so nothing is unpickled and Lethe
-need not be installed where the model is served. It therefore imports nothing of ours, and leaves the model's own
-chat template and the prompt format of a run to the caller.
+MLflow copies this file beside the model and runs it on loading (models from code), so nothing is unpickled. It loads
+only what the verifier of the machine that serves calls the champion; the verifier never comes out of the registry. Who
+can edit the registry can edit this file too: it stops mistakes and altered weights, and :mod:`tasks.champion`, which
+runs nothing of what is stored, stops the rest. The model's own chat template and the prompt format of a run are left to
+the caller.
 """
 
+import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -13,16 +17,27 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 DEFAULT_NEW_TOKENS = 64
+CERTIFIED = "certified"
+"""``accept`` in the model's configuration: load what is certified, champion or not. For looking at a challenger."""
 
 
 class UnlearnedModel(PythonModel):
     """A causal language model from a folder of safetensors."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load weights and tokenizer from the artifact named ``model``: no remote code, no pickle, no network."""
+        """Check the artifact named ``model``, then load it: no remote code, no pickle, no network.
+
+        Args:
+            context: its ``model_config`` may name ``home``, the folder with trust file, log and approvals (default
+                ``$LETHE_HOME`` or ``./.lethe``), and ``accept``.
+
+        Raises:
+            VerificationFailed: uncertified, altered, revoked or, unless ``accept`` is :data:`CERTIFIED`, not champion.
+        """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.folder = Path(context.artifacts["model"])
+        _check(self.folder, Path(context.artifacts["certificate"]), settings=context.model_config or {})
         self.tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
         self.model = AutoModelForCausalLM.from_pretrained(
             self.folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="auto"
@@ -55,6 +70,24 @@ class UnlearnedModel(PythonModel):
             pad_token_id=self.tokenizer.eos_token_id,  # one row: nothing is padded
         )
         return str(self.tokenizer.decode(made_1T[0, encoded_1T["input_ids"].shape[1] :], skip_special_tokens=True))
+
+
+def _check(folder: Path, certificate: Path, *, settings: Mapping[str, object]) -> None:
+    try:
+        from pipelines.audit.champion import Sources, check_certified, check_champion
+        from pipelines.audit.trust import Trust
+        from pipelines.model_folder import check_model_folder
+    except ImportError as error:
+        missing = error.name
+    else:
+        home = Path(str(settings.get("home") or os.environ.get("LETHE_HOME") or ".lethe")).absolute()
+        trust = Trust.load(home / "keys" / "trust.json")
+        sources = Sources(trust=trust, log=home / "log", approvals=home / "approvals")
+        check = check_certified if settings.get("accept") == CERTIFIED else check_champion
+        check(certificate, model=folder, sources=sources, now=datetime.now(UTC))
+        check_model_folder(folder)
+        return
+    raise ImportError(f"a Lethe model is loaded only where its verifier is installed: {missing} is missing here")
 
 
 set_model(UnlearnedModel())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pipelines.audit.canonical import sha256_file
 from pipelines.audit.manifest import folder_digest
 from pipelines.errors import BadInput, VerificationFailed
+from pipelines.home import Home
 from pipelines.records import ModelRef
 from tasks.tracking import Tracking
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SERVED = Path(__file__).with_name("served_model.py")
-REQUIRED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas")
+REQUIRED = (
+    "mlflow", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "cryptography", "rfc8785",
+)  # fmt: skip
 EXPECTED = frozenset(
     {"MLmodel", "artifacts", "conda.yaml", "python_env.yaml", "registered_model_meta", "requirements.txt", SERVED.name}
 )
@@ -34,12 +37,13 @@ PROBE_STRIDE = 7919
 """A prime: the probe's token ids spread over any vocabulary and come from no data set."""
 
 
-def stored_model(mlflow: Tracking, model: ModelRef, *, run_id: str, tags: Mapping[str, str]) -> str:
+def stored_model(mlflow: Tracking, model: ModelRef, *, certificate: str, run_id: str, tags: Mapping[str, str]) -> str:
     """Id of the run's model in the store; stored now unless an earlier call got to the end of it.
 
     Args:
         mlflow: where to.
         model: the folder to store.
+        certificate: the file that certifies it, stored beside it so that whoever loads it can check it.
         run_id: run that it belongs to.
         tags: shown beside it.
     """
@@ -53,8 +57,9 @@ def stored_model(mlflow: Tracking, model: ModelRef, *, run_id: str, tags: Mappin
         made = fluent.pyfunc.log_model(
             name="model",
             python_model=str(SERVED),
-            artifacts={"model": model.path},
+            artifacts={"model": model.path, "certificate": certificate},
             signature=_signature(),
+            model_config={"home": "", "accept": "champion"},  # named here, or nobody could set them on loading
             # Named here: inferring them would load the model once more, in another process.
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIRED],
             tags=dict(tags),
@@ -73,13 +78,14 @@ def _signature() -> "ModelSignature":
     return ModelSignature(inputs=text, outputs=text, params=ParamSchema([most]))
 
 
-def check_stored(model_id: str, model: ModelRef, *, scratch: Path) -> None:
+def check_stored(model_id: str, model: ModelRef, *, certificate: str, home: Home) -> None:
     """Fetch the stored model and compare it with the candidate: every byte, then the logits on a fixed probe.
 
     Args:
         model_id: of the stored model.
         model: the candidate.
-        scratch: folder with room for one copy; nothing stays there.
+        certificate: the file that certifies it.
+        home: has the trust file and the log, and room for one copy in its cache; nothing stays there.
 
     Raises:
         VerificationFailed: the store holds something else, or it loads as something else.
@@ -89,11 +95,15 @@ def check_stored(model_id: str, model: ModelRef, *, scratch: Path) -> None:
 
     from pipelines.models import load_model
 
-    with tempfile.TemporaryDirectory(dir=scratch) as fetched:
+    with tempfile.TemporaryDirectory(dir=home.cache) as fetched:
         download_artifacts(artifact_uri=f"models:/{model_id}", dst_path=fetched)
         folder = Path(fetched) / "artifacts" / Path(model.path).name
         _check_bytes(Path(fetched), folder, model_id=model_id, expected=model.digest)
-        served_1TV = _served_logits(Path(fetched), folder)
+        if sha256_file(folder.with_name(Path(certificate).name)) != sha256_file(Path(certificate)):
+            raise VerificationFailed(
+                f"stored model {model_id}: the certificate beside it is not the one stored with it"
+            )
+        served_1TV = _served_logits(Path(fetched), folder, home=home)
     candidate_1TV = probe_logits(load_model(model.path, device=torch.device("cpu"), expected_digest=model.digest).model)
     if not torch.equal(served_1TV, candidate_1TV):
         raise VerificationFailed(f"stored model {model_id}: it answers differently from the candidate {model.digest}")
@@ -115,10 +125,13 @@ def _check_bytes(fetched: Path, folder: Path, *, model_id: str, expected: str) -
         )
 
 
-def _served_logits(fetched: Path, folder: Path) -> "Tensor":
+def _served_logits(fetched: Path, folder: Path, *, home: Home) -> "Tensor":
     from mlflow.pyfunc import load_model
 
-    served = load_model(str(fetched)).unwrap_python_model()
+    from tasks.served_model import CERTIFIED
+
+    settings = {"home": str(home.root), "accept": CERTIFIED}  # it is no champion yet
+    served = load_model(str(fetched), model_config=settings).unwrap_python_model()
     if Path(served.folder).resolve() != folder.resolve():
         raise VerificationFailed(f"{fetched}: the served model loads another folder than the one that was checked")
     return probe_logits(served.model)

@@ -21,8 +21,9 @@ from pipelines.errors import BadInput, VerificationFailed
 
 REQUEST, REGISTERED, APPROVAL = "request", "registered", "approval"
 INTENT, OUTCOME = "promotion_intent", "promotion_outcome"
+WATCH = "watch"
 PROMOTE, ROLLBACK = "promote", "rollback"
-_KINDS = (REQUEST, REGISTERED, APPROVAL, INTENT, OUTCOME)
+_KINDS = (REQUEST, REGISTERED, APPROVAL, INTENT, OUTCOME, WATCH)
 _NEEDLES = tuple(b'"kind":"%b"' % kind.encode() for kind in _KINDS)
 
 

@@ -31,5 +31,5 @@ def mlflow_home(tmp_path: Path, mlflow_tables: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def registration(tmp_path: Path) -> Registration:
-    return registered_as("REQ-2026-0001", folder=save_tiny(tmp_path / "model"))
+def registration(tmp_path: Path, mlflow_home: Home) -> Registration:
+    return registered_as("REQ-2026-0001", folder=save_tiny(tmp_path / "model"), home=mlflow_home)

@@ -25,7 +25,7 @@ def test_a_version_carries_the_alias_the_bytes_and_the_lineage(registration: Reg
     assert (str(version.version), version.run_id) == ("1", made.run_id)
     assert version.tags["lethe.candidate_digest"] == made.model_digest
     assert version.tags["lethe.parent_digest"] == "d4" * 32
-    assert version.tags["lethe.certificate_digest"] == "c3" * 32
+    assert version.tags["lethe.certificate_digest"] == registration.certificate_digest
     for digest in ("d4" * 32, made.model_digest, FORGET.commitment, RETAIN.commitment):
         assert digest in str(version.description)
 
@@ -36,7 +36,8 @@ def test_the_run_shows_every_number_setting_and_sealed_set(registration: Registr
         run = mlflow.client.get_run(made.run_id)
         artifacts = [entry.path for entry in mlflow.client.list_artifacts(made.run_id)]
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"method": "npo", "params.beta": "0.1", "training.epochs": "2"}
+    settings = {"method": "npo", "params.beta": "0.1", "training.epochs": "2"}
+    assert run.data.params == {**settings, "home": "", "accept": "champion"}, "the last two are the served model's"
     assert run.data.metrics == {
         "start/forget/extraction_strength": 0.95,
         "start/forget/extraction_strength.low": pytest.approx(0.94),
@@ -109,8 +110,7 @@ def test_a_newer_version_keeps_the_alias_when_an_older_run_is_called_again(
     registration: Registration, mlflow_home: Home, tmp_path: Path
 ) -> None:
     register_version(registration, home=mlflow_home)
-    (tmp_path / "other").mkdir()
-    newer = registered_as("REQ-2026-0002", folder=save_tiny(tmp_path / "other" / "model", seed=1))
+    newer = registered_as("REQ-2026-0002", folder=save_tiny(tmp_path / "newer", seed=1), home=mlflow_home)
     assert register_version(newer, home=mlflow_home).version == "2"
     register_version(registration, home=mlflow_home)
     with tracking(mlflow_home) as mlflow:
@@ -141,4 +141,4 @@ def test_the_environment_is_left_as_it_was_and_nothing_lands_beside_the_home(
     before = dict(os.environ)
     register_version(registration, home=mlflow_home)
     assert dict(os.environ) == before
-    assert {path.name for path in tmp_path.iterdir()} == {"home", "model", "certificate.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"home"}

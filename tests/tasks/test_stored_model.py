@@ -38,6 +38,10 @@ def edit_tokenizer(artifacts: Path) -> None:
         stream.write(" ")
 
 
+def swap_certificate(artifacts: Path) -> None:
+    (artifacts / "artifacts" / "certificate.json").write_text("{}")
+
+
 def redirect(artifacts: Path) -> None:
     """The certified folder stays as it is; what is loaded is a copy beside it with another tokenizer."""
     shutil.copytree(artifacts / "artifacts" / "model", artifacts / "artifacts" / "other")
@@ -47,7 +51,9 @@ def redirect(artifacts: Path) -> None:
     path.write_text(path.read_text().replace("artifacts/model", "artifacts/other"))
 
 
-@pytest.mark.parametrize("alter", [flip_weight, drop_weights, add_code, swap_loader, edit_tokenizer, redirect])
+@pytest.mark.parametrize(
+    "alter", [flip_weight, drop_weights, add_code, swap_loader, edit_tokenizer, redirect, swap_certificate]
+)
 def test_a_store_that_gives_something_else_back_is_refused(
     alter: object, registration: Registration, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,9 +93,12 @@ def test_the_served_model_completes_like_the_candidate_and_needs_no_pickle(
     made = register_version(registration, home=mlflow_home)
     from mlflow.pyfunc import load_model  # its first import warns, and registering has let that pass
 
+    from tasks.served_model import CERTIFIED
+
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", made.tracking_uri)
-    served = load_model(f"models:/lethe@{ALIAS}")
+    settings = {"home": str(mlflow_home.root), "accept": CERTIFIED}
+    served = load_model(f"models:/lethe@{ALIAS}", model_config=settings)
     prompts = ["Where was Writer 1 born?", "Who?"]
     completed = served.predict(prompts, params={"max_new_tokens": 5})
     assert completed == [greedy(prompt, tokens=5) for prompt in prompts]
@@ -113,5 +122,12 @@ def greedy(prompt: str, *, tokens: int) -> str:
 def test_requirements_are_named_and_installable(registration: Registration, mlflow_home: Home) -> None:
     register_version(registration, home=mlflow_home)
     lines = (stored_folder(mlflow_home) / "requirements.txt").read_text().split()
-    assert {line.partition("==")[0] for line in lines} >= {"mlflow", "torch", "transformers", "safetensors"}
+    assert {line.partition("==")[0] for line in lines} >= {
+        "mlflow",
+        "torch",
+        "transformers",
+        "safetensors",
+        "cryptography",
+        "rfc8785",
+    }
     assert all("==" in line and "+" not in line for line in lines)
