@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from pipelines.data.encode import IGNORED, Batch, Encoded, collate, length_batches
+from pipelines.token_nll import token_nll
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +120,18 @@ def answer_pass(model: nn.Module, batch: AnswerBatch, *, layer: int | None = Non
     """
     tokens = batch.tokens
     inputs = {"input_ids": tokens.input_ids_BT, "attention_mask": tokens.attention_mask_BT}
-    n = min(batch.n_positions, tokens.input_ids_BT.shape[1])
-    options = {"logits_to_keep": n} if _keeps_logits(model) else {}
+    width = tokens.input_ids_BT.shape[1]
+    n = min(batch.n_positions, width)
+    # By index, not by number: the last position predicts nothing, and cutting it off later would copy all the others.
+    wanted_A = torch.arange(width - n, width - 1, device=tokens.input_ids_BT.device)
+    options = {"logits_to_keep": wanted_A} if _keeps_logits(model) else {}
     wanted = {} if layer is None else {"output_hidden_states": True}
     output = model(**inputs, use_cache=False, **options, **wanted)
-    logits_BAV = output.logits[:, -n:-1].float()
+    logits_BAV = (output.logits if options else output.logits[:, -n:-1]).float()
     marked_BA = tokens.labels_BT[:, tokens.labels_BT.shape[1] - n + 1 :]
     mask_BA = marked_BA != IGNORED
     labels_BA = marked_BA.masked_fill(~mask_BA, 0)
-    target_BA = logits_BAV.gather(-1, labels_BA.unsqueeze(-1)).squeeze(-1)
-    token_nll_BA = (logits_BAV.logsumexp(dim=-1) - target_BA).masked_fill(~mask_BA, 0.0)
+    token_nll_BA = token_nll(logits_BAV, labels_BA).masked_fill(~mask_BA, 0.0)
     return AnswerPass(
         stats=AnswerStats(token_nll_BA=token_nll_BA, mask_BA=mask_BA),
         labels_BA=labels_BA,

@@ -8,6 +8,7 @@ number and keeps the last good checkpoint.
 Shapes: N forget rows, M holdout rows.
 """
 
+import gc
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -292,4 +293,9 @@ def run_loop(
     trainer = UnlearningTrainer(model, data=data, loop=loop, folder=folder, hooks=hooks, progress=progress)
     trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     model.eval()
-    return trainer.loop_state
+    state = trainer.loop_state
+    # Trainer and callbacks hold one another: without this the optimiser's state would outlive training for a while.
+    trainer.accelerator.free_memory()
+    del trainer
+    gc.collect()
+    return state
