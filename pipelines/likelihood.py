@@ -161,12 +161,34 @@ def score_rows(
     device: torch.device,
     ended: bool = False,
 ) -> torch.Tensor:
+    """:func:`pass_rows` where the likelihoods are enough."""
+    return pass_rows(
+        model,
+        items,
+        measure=lambda seen: measure(seen.stats),
+        pad_id=pad_id,
+        batch_size=batch_size,
+        device=device,
+        ended=ended,
+    )
+
+
+def pass_rows(
+    model: nn.Module,
+    items: Sequence[Encoded],
+    *,
+    measure: Callable[[AnswerPass], torch.Tensor],
+    pad_id: int,
+    batch_size: int,
+    device: torch.device,
+    ended: bool = False,
+) -> torch.Tensor:
     """What ``measure`` says of every row, without gradients and without dropout.
 
     Args:
         model: on ``device``; keeps the mode (training or evaluation) it is in.
         items: at least one row.
-        measure: statistics of a batch to a tensor whose first dimension is the batch's rows.
+        measure: one pass to a tensor whose first dimension is the batch's rows.
         pad_id: token that fills short rows.
         batch_size: rows per forward pass; decides speed, not the answer.
         device: where the model is.
@@ -180,7 +202,7 @@ def score_rows(
     with torch.no_grad(), _evaluating(model), mixed_precision(device):
         for index in length_batches(items, batch_size=batch_size):
             batch = answer_batch([items[i] for i in index], pad_id=pad_id, n_unended=0 if ended else len(index))
-            parts.append(measure(answer_stats(model, on_device(batch, device))).float().cpu())
+            parts.append(measure(answer_pass(model, on_device(batch, device))).float().cpu())
             order.extend(index)
     return torch.cat(parts)[torch.tensor(order).argsort()]
 

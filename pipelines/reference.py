@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 from pipelines.data.encode import Encoded
 from pipelines.data.rows import Row, Rows
-from pipelines.likelihood import AnswerStats, score_rows
+from pipelines.gate_stop import values_of
+from pipelines.likelihood import AnswerPass, AnswerStats, pass_rows
 from pipelines.methods.base import CompanionSource, Method
 from pipelines.models import LoadedModel, full_disk_refused, resolve_device
 from pipelines.pairing import draw_retain
@@ -90,9 +91,9 @@ def _levels(loaded: LoadedModel, job: UnlearningJob, forget: list[Encoded]) -> T
     """S and min-k scores of the forget rows, and scores of the holdout rows where the stop rule needs them."""
     both = _score(loaded, forget, job, lambda stats: torch.stack([stats.nll_sum_B, min_k_scores(stats)], 1))
     tensors = {"forget_nll": both[:, 0].contiguous(), "forget_score": both[:, 1].contiguous()}
-    if job.training.stop == "holdout" and job.holdout is not None:
+    if job.training.stop != "epochs" and job.holdout is not None:
         holdout = encode_set(loaded, job, job.holdout, name="holdout")
-        tensors["holdout_score"] = _score(loaded, holdout, job, min_k_scores)
+        tensors["holdout_values"] = _pass(loaded, holdout, job, values_of)
     return tensors
 
 
@@ -155,7 +156,18 @@ def _score(
     *,
     ended: bool = False,
 ) -> torch.Tensor:
-    return score_rows(
+    return _pass(loaded, items, job, lambda seen: measure(seen.stats), ended=ended)
+
+
+def _pass(
+    loaded: LoadedModel,
+    items: list[Encoded],
+    job: UnlearningJob,
+    measure: Callable[[AnswerPass], torch.Tensor],
+    *,
+    ended: bool = False,
+) -> torch.Tensor:
+    return pass_rows(
         loaded.model,
         items,
         measure=measure,
@@ -204,7 +216,7 @@ def training_data(loaded: LoadedModel, job: UnlearningJob, file: Path) -> Traini
             for group, items in rows.items()
         }
         scores = stored.get_tensor("forget_score")
-        holdout = stored.get_tensor("holdout_score") if "holdout_score" in stored.keys() else None  # noqa: SIM118
+        unseen = stored.get_tensor("holdout_values") if job.training.stop != "epochs" else None
     hidden = "hidden_states" in job.method.needs or any(said.layer is not None for said in word.values())
     return TrainingData(
         forget=list(rows["forget"].values()),
@@ -216,9 +228,16 @@ def training_data(loaded: LoadedModel, job: UnlearningJob, file: Path) -> Traini
         head=OutputHead.of(loaded.model) if any(said.final is not None for said in word.values()) else None,
         layer=job.params.layer_of(depth) if hidden else None,
         scores_N=scores,
-        holdout_M=holdout,
+        validation=_validation(loaded, job),
+        unseen_M3=unseen,
         pad_id=loaded.pad_id,
     )
+
+
+def _validation(loaded: LoadedModel, job: UnlearningJob) -> list[Encoded]:
+    if job.training.stop != "gates" or job.holdout is None:
+        return []
+    return encode_set(loaded, job, job.holdout, name="holdout")
 
 
 def _stored_word(stored: Any, file: Path, group: str, items: Mapping[int, Encoded], wanted: Asked) -> StartWord:

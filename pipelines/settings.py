@@ -75,19 +75,20 @@ class TrainingSettings(Record):
         title="Wordings",
         description="Also push every other wording that a forget row carries: its paraphrased question and answer.",
     )
-    stop: Literal["epochs", "holdout"] = Field(
+    stop: Literal["epochs", "holdout", "gates"] = Field(
         default="epochs",
         title="Stop rule",
         description=(
-            "epochs: run them all. holdout: a row leaves training once it is as unlikely as rows nobody trained on, "
-            "and training ends when all have."
+            "epochs: run them all. holdout: a row leaves training once it is as unlikely as rows nobody trained on "
+            "(a per-record stop, as in ICU), and training ends when all have. gates: rows leave in the same way, and "
+            "training ends when the policy's pass marks hold against those rows."
         ),
     )
     patience: int = Field(
         default=1,
         ge=1,
         title="Patience",
-        description="Epochs in a row that rows must stay at their level before the run ends; retain rows recover.",
+        description="Epochs in a row that the stop rule must hold before the run ends; retain rows recover.",
     )
 
 

@@ -5,7 +5,7 @@ run was killed on the way: a run that starts in a folder with a checkpoint goes 
 the model; what the start model said of the forget rows is handed in. Stops on a loss or gradient that is not a finite
 number and keeps the last good checkpoint.
 
-Shapes: N forget rows, M holdout rows.
+Shapes: N forget rows, M rows nobody trained on.
 """
 
 import gc
@@ -37,16 +37,17 @@ from pipelines.checkpoints import (
     save_state,
     save_trained,
 )
-from pipelines.data.encode import Batch
+from pipelines.data.encode import Batch, Encoded
 from pipelines.errors import TrainingDiverged
-from pipelines.likelihood import AnswerBatch, answer_batch, answer_pass, score_rows
+from pipelines.gate_stop import marks_hold, values_of
+from pipelines.likelihood import AnswerBatch, answer_batch, answer_pass, pass_rows
 from pipelines.methods.base import EpochMeans, ForgetBatch, Readings
 from pipelines.objective import Terms, objective
 from pipelines.pairing import PairedBatch
 from pipelines.parts import At, Coefficients, Hooks
 from pipelines.stopping import below_level, grouped_levels, min_k_scores
 from pipelines.training_arguments import arguments_of
-from pipelines.training_data import EpochBatches, Loop, TrainingData
+from pipelines.training_data import EpochBatches, Loop, TrainingData, first_levels
 
 _TRAINER_STATE = "trainer_state.json"
 
@@ -81,7 +82,7 @@ class UnlearningTrainer(Trainer):
         self.checkpoints = Checkpoints(folder)
         steering = loop.method.steering
         carried = steering.start(loop.params) if steering else ()
-        self.loop_state = LoopState(levels=_first_levels(data, loop), carried=carried)
+        self.loop_state = LoopState(levels=first_levels(data), carried=carried)
         self.epoch_data = EpochBatches(data, loop)
         self._model, self._data, self._loop, self._hooks, self._progress = model, data, loop, hooks, progress
         self._micro: list[list[float]] = []
@@ -187,16 +188,22 @@ class UnlearningTrainer(Trainer):
         epochs = self.loop_state.epochs + 1
         reason = "epochs" if epochs == self._loop.settings.epochs else None
         update: dict[str, object] = {"epochs": epochs, "carried": self._steered(epochs)}
-        if self._data.holdout_M is not None and self.loop_state.levels:
-            scores_N = self.forget_scores()
-            levels_N = grouped_levels(scores_N, self._data.holdout_M, n_rows=self._data.n_rows)
+        if self._data.unseen_M3 is not None and self.loop_state.levels:
+            values_N = self._values(self._data.forget)
+            levels_N = grouped_levels(values_N[:, 0], self._data.unseen_M3[:, 0], n_rows=self._data.n_rows)
             update["levels"] = tuple(levels_N.tolist())
-            waiting = bool(below_level(scores_N, levels_N)[: self._data.n_rows].any())
-            held = 0 if waiting else self.loop_state.held + 1
+            held = self.loop_state.held + 1 if self._reached(values_N, levels_N, self._data.unseen_M3) else 0
             update["held"] = held
-            reason = "holdout" if held >= self._loop.settings.patience else reason
+            reason = self._loop.settings.stop if held >= self._loop.settings.patience else reason
         self.loop_state = self.loop_state.model_copy(update={**update, "stop_reason": reason})
         return reason is not None
+
+    def _reached(self, values_N: torch.Tensor, levels_N: torch.Tensor, unseen_M3: torch.Tensor) -> bool:
+        """Whether what the stop rule waits for is there now; other wordings than the rows' own are not waited for."""
+        n = self._data.n_rows
+        if self._loop.settings.stop == "holdout":
+            return not bool(below_level(values_N[:n, 0], levels_N[:n]).any())
+        return marks_hold(values_N[:n], self._values(self._data.validation), unseen_M3, marks=self._loop.marks)
 
     def _steered(self, epochs: int) -> tuple[float, ...]:
         """What the method carries into the next epoch."""
@@ -206,13 +213,13 @@ class UnlearningTrainer(Trainer):
         means = EpochMeans(epochs=epochs, forget_nll=forget_nll, retain_loss=retain_loss)
         return steering.after_epoch(self.loop_state.carried, means, self._loop.params) if steering else ()
 
-    def forget_scores(self) -> torch.Tensor:
-        """The forget rows' min-k scores now: score_N."""
+    def _values(self, items: Sequence[Encoded]) -> torch.Tensor:
+        """What the stop rule reads of rows now: their min-k scores first."""
         settings = self._loop.settings
-        return score_rows(
+        return pass_rows(
             self._model,
-            self._data.forget,
-            measure=min_k_scores,
+            items,
+            measure=values_of if settings.stop == "gates" else lambda seen: min_k_scores(seen.stats).unsqueeze(1),
             pad_id=self._data.pad_id,
             batch_size=2 * settings.batch_size,
             device=self._loop.device,
@@ -253,12 +260,6 @@ class _Hooks(TrainerCallback):
     ) -> None:
         if self._trainer.note_epoch():
             control.should_training_stop = True
-
-
-def _first_levels(data: TrainingData, loop: Loop) -> tuple[float, ...]:
-    if loop.settings.stop == "epochs" or data.holdout_M is None:
-        return ()
-    return tuple(grouped_levels(data.scores_N, data.holdout_M, n_rows=data.n_rows).tolist())
 
 
 def run_loop(

@@ -13,11 +13,13 @@ import torch
 from torch.utils.data import Dataset
 
 from pipelines.data.encode import Encoded
+from pipelines.gate_stop import StopMarks
 from pipelines.likelihood import AnswerPass
 from pipelines.methods.base import Method, MethodParams, Readings
 from pipelines.pairing import PairedBatch, paired_batches
 from pipelines.settings import TrainingSettings
 from pipelines.start_states import OutputHead, StartStates
+from pipelines.stopping import grouped_levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ class TrainingData:
         head: the start model's output head, where its logits are wanted.
         layer: whose hidden states are wanted, or None.
         scores_N: min-k scores of the forget rows under the start model.
-        holdout_M: min-k scores of the holdout rows under the start model; None where the stop rule has no use for them.
+        validation: rows nobody trained on, where the stop rule measures them again after each epoch.
+        unseen_M3: what they were under the start model (:func:`pipelines.gate_stop.values_of`); None where the stop
+            rule has no use for them.
         pad_id: token that fills short rows.
     """
 
@@ -62,7 +66,8 @@ class TrainingData:
     head: OutputHead | None
     layer: int | None
     scores_N: torch.Tensor
-    holdout_M: torch.Tensor | None
+    validation: Sequence[Encoded]
+    unseen_M3: torch.Tensor | None
     pad_id: int
 
     def members(self, pair: PairedBatch, *, epoch: int) -> dict[str, tuple[int, ...]]:
@@ -117,13 +122,14 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """How the loop runs: method, settings, seed, device."""
+    """How the loop runs: method, settings, seed, device, and what the stop rule ``gates`` waits for."""
 
     method: Method[MethodParams]
     params: MethodParams
     settings: TrainingSettings
     seed: int
     device: torch.device
+    marks: StopMarks
 
 
 class EpochBatches(Dataset[PairedBatch]):
@@ -152,3 +158,10 @@ def epoch_batches(data: TrainingData, *, epoch: int, batch_size: int, seed: int)
     """The pairing of one epoch, from 0."""
     drawn = data.drawn[epoch] if epoch < len(data.drawn) else []
     return paired_batches(data.forget, data.retain, drawn=drawn, batch_size=batch_size, seed=seed, epoch=epoch)
+
+
+def first_levels(data: TrainingData) -> tuple[float, ...]:
+    """Level of each forget row before training; empty where rows never leave."""
+    if data.unseen_M3 is None:
+        return ()
+    return tuple(grouped_levels(data.scores_N, data.unseen_M3[:, 0], n_rows=data.n_rows).tolist())

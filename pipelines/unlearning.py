@@ -166,7 +166,12 @@ def _train(
     loaded = load_start(job)
     data = training_data(loaded, job, reference / REFERENCE)
     loop = Loop(
-        method=job.method, params=job.params, settings=job.training, seed=job.seed, device=resolve_device(job.device)
+        method=job.method,
+        params=job.params,
+        settings=job.training,
+        seed=job.seed,
+        device=resolve_device(job.device),
+        marks=job.marks,
     )
     model = _trainable(loaded, job)
     hooks = [part.hooks(model, prepared(reference / REFERENCE, part.name)) for part in job.parts]

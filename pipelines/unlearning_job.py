@@ -14,6 +14,7 @@ from pipelines.audit.canonical import digest
 from pipelines.data.encode import Encoded, encode
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
+from pipelines.gate_stop import StopMarks
 from pipelines.methods.base import AnyMethod, Method, MethodParams, Procedure
 from pipelines.models import LoadedModel, context_length, load_model, resolve_device
 from pipelines.parts import Part
@@ -29,7 +30,7 @@ class UnlearningJob:
         model: the start model; its digest is checked each time it is loaded.
         forget: rows to forget.
         retain: rows to keep; may be empty where the method has no retain term.
-        holdout: rows nobody trained on; needed by the holdout stop rule.
+        holdout: rows nobody trained on; needed by the stop rules ``holdout`` and ``gates``.
         method: how.
         params: of the method's own model.
         training: the loop.
@@ -37,6 +38,7 @@ class UnlearningJob:
         prompt_format: how a question is written.
         device: auto, cpu or cuda.
         seed: decides pairing, order and adapters.
+        marks: what the stop rule ``gates`` waits for.
     """
 
     model: ModelRef
@@ -50,6 +52,7 @@ class UnlearningJob:
     prompt_format: PromptFormat = field(default_factory=PromptFormat)
     device: str = "auto"
     seed: int = 0
+    marks: StopMarks = field(default_factory=StopMarks)
 
     def __post_init__(self) -> None:
         """Refuse a job that could not be trained.
@@ -64,10 +67,9 @@ class UnlearningJob:
             raise BadInput(
                 f"retain set: no rows, but method {self.method.name} needs some (retain weight {self.params.alpha})"
             )
-        if self.training.stop == "holdout" and not self.holdout:
-            raise BadInput(
-                "stop rule 'holdout': no holdout rows; give rows that nobody trained on, or stop by 'epochs'"
-            )
+        if self.training.stop != "epochs" and not self.holdout:
+            rule = self.training.stop
+            raise BadInput(f"stop rule '{rule}': no holdout rows; give rows nobody trained on, or stop by 'epochs'")
         if type(self.params) is not self.method.params:
             raise BadInput(f"method {self.method.name}: parameters must be {self.method.params.__name__}")
         self._refuse_mixes()
@@ -101,7 +103,12 @@ class UnlearningJob:
     def identity(self) -> str:
         """Digest of everything that decides the candidate. Vault and memory only, as the rows' own digests are."""
         sets = {"forget": self.forget, "retain": self.retain, "holdout": self.holdout}
-        settings = {"training": self.training, "lora": self.lora, "prompt_format": self.prompt_format}
+        settings = {
+            "training": self.training,
+            "lora": self.lora,
+            "prompt_format": self.prompt_format,
+            "marks": self.marks if self.training.stop == "gates" else None,
+        }
         return digest(
             {
                 **{name: rows.digest if rows else None for name, rows in sets.items()},

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipelines.checkpoints import CurvePoint
 from pipelines.errors import TrainingDiverged
+from pipelines.gate_stop import marks_of
 from pipelines.methods import METHODS
 from pipelines.methods.base import MethodParams
 from pipelines.records import Candidate, ModelRef, Record
@@ -112,4 +113,5 @@ def job_of(ws: Workspace) -> UnlearningJob:
         prompt_format=config.prompt_format,
         device=config.device,
         seed=config.seed,
+        marks=marks_of(ws.run.policy.gates),
     )

@@ -19,7 +19,7 @@ from flows.cli.given import (
 )
 from flows.cli.options import AsJson, HomeFolder, opened, print_json, print_table, settings
 from flows.console import live_stages
-from pipelines.config import LoraSettings, TrainingSettings, validated
+from pipelines.config import LoraSettings, TrainingSettings, load_policy, validated
 
 if TYPE_CHECKING:
     from pipelines.methods.base import AnyMethod, MethodParams
@@ -43,7 +43,8 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     method: Annotated[str, typer.Option(help="Name from 'lethe list methods'.")],
     out: Annotated[Path, typer.Option(help="Model folder to make; must not exist. OUT.work holds work in progress.")],
     holdout: Annotated[
-        str | None, typer.Option(help="Rows nobody trained on, for --stop holdout; measure on others. As --forget.")
+        str | None,
+        typer.Option(help="Rows nobody trained on, for --stop holdout and gates; measure on others. As --forget."),
     ] = None,
     parameters: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Parameter of the method; repeatable.")
@@ -51,8 +52,13 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     learning_rate: Annotated[float, typer.Option(help="Peak rate of AdamW.")] = LOOP.learning_rate,
     epochs: Annotated[int, typer.Option(help="Most passes over the forget set.")] = LOOP.epochs,
     batch_size: Annotated[int, typer.Option(help="Forget rows per step.")] = LOOP.batch_size,
-    stop: Annotated[str, typer.Option(help="epochs, or holdout: stop where rows look unseen.")] = LOOP.stop,
-    patience: Annotated[int, typer.Option(help="Epochs that --stop holdout must hold.", min=1)] = LOOP.patience,
+    stop: Annotated[
+        str, typer.Option(help="epochs; holdout: rows look unseen; gates: the policy's marks hold.")
+    ] = LOOP.stop,
+    patience: Annotated[int, typer.Option(help="Epochs that the stop rule must hold.", min=1)] = LOOP.patience,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy whose marks --stop gates waits for; else the default policy's.")
+    ] = None,
     wordings: Annotated[bool, typer.Option(help="Also push the paraphrases that forget rows carry.")] = LOOP.wordings,
     lora_r: Annotated[int, typer.Option(help="Rank of LoRA adapters; 0 trains all weights.", min=0)] = 0,
     prompt: Prompt = None,
@@ -69,6 +75,7 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     training = validated(TrainingSettings, {**loop, "patience": patience, "wordings": wordings}, where="training")
     lora = validated(LoraSettings, {"r": lora_r, "alpha": 2 * lora_r}, where="--lora-r") if lora_r else None
     chosen, params = _method(method, parameters or [])
+    from pipelines.gate_stop import StopMarks, marks_of
     from pipelines.scope.selection import refuse_copies, refuse_overlap
     from pipelines.unlearning_job import UnlearningJob
 
@@ -87,6 +94,7 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
         prompt_format=form,
         device=device,
         seed=seed,
+        marks=StopMarks() if policy is None else marks_of(load_policy(policy).gates),
     )
     candidate = _run(job, out.absolute(), quiet=as_json)
     if as_json:

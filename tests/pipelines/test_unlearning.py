@@ -111,7 +111,7 @@ def test_reference_statistics_are_the_start_models(model: ModelRef, tmp_path: Pa
         stored["forget_nll"], _scores(job, job.forget, model.path) * tokens, atol=1e-3, rtol=1e-4
     )
     assert len(stored["forget_score"]) == len(FORGET)
-    assert len(stored["holdout_score"]) == len(HOLDOUT)
+    assert len(stored["holdout_values"]) == len(HOLDOUT)
 
 
 def test_npo_starts_from_its_own_reference(model: ModelRef, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ class TestStopRule:
         assert min(point.active for point in result.curve) < 2
         export(job, tmp_path / "out", trained=tmp_path)
         loaded = load_model(tmp_path / "out", device=CPU)
-        scores_N, holdout_M = self._score(job, loaded.ref.path), load_file(tmp_path / REFERENCE)["holdout_score"]
+        scores_N, holdout_M = self._score(job, loaded.ref.path), load_file(tmp_path / REFERENCE)["holdout_values"][:, 0]
         assert bool((scores_N >= matched_levels(scores_N, holdout_M) - 1e-4).all())
 
     def test_a_resumed_run_uses_the_levels_of_its_checkpoint(self, model: ModelRef, tmp_path: Path) -> None:
