@@ -2,10 +2,9 @@
 
 Promises: each distinct (prompt, answer) goes through the model exactly once, whatever splits it stands in; the numbers
 depend neither on the batch size nor on the order of the rows (to rounding); memory does not grow with the
-vocabulary: only answer positions reach the output layer, a batch holds at most ``BATCH_LOGITS`` logits (or one
-row), and float32 copies live for one chunk of ``CHUNK_LOGITS``. Token statistics are float32 even where the model
-computes in bf16. The end-of-sequence token is looked at only to say whether the model would stop there; no metric
-measures it. Nothing here keeps or logs text.
+vocabulary: only answer positions reach the output layer, and no more of them at once than give ``CHUNK_LOGITS``
+logits. Token statistics are float32 even where the model computes in bf16. The end-of-sequence token is looked at only
+to say whether the model would stop there; no metric measures it. Nothing here keeps or logs text.
 
 Shapes: B rows in a batch, T tokens, P answer positions (end-of-sequence included) of a batch or of all items, V
 vocabulary, N items, S the statistics of one position.
@@ -13,7 +12,6 @@ vocabulary, N items, S the statistics of one position.
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,12 +26,12 @@ from pipelines.data.encode import IGNORED, Encoded, collate, encode, length_batc
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
 from pipelines.in_context import Context
+from pipelines.output_layer import Logits, one_position_out, output_layer, positions_out
 from pipelines.score_table import FORGET, HOLDOUT, SCORE_SCHEMA, Ints, ScoreTable, Variant, flat_places
 
-SCORING_VERSION = "2"
+SCORING_VERSION = "3"
 """Changes whenever the same model and rows could give other numbers."""
 
-BATCH_LOGITS = 2**26
 CHUNK_LOGITS = 2**22
 LOWEST_LOGIT = -1e4
 """Stands for minus infinity: a token that is ruled out has probability 0 all the same, and no statistic becomes 0 *
@@ -191,32 +189,14 @@ def score(
     length_N = np.array([len(item) - max(item.answer_start, 1) for item in items], dtype=np.int64)
     offset_N = np.cumsum(length_N) - length_N
     found_PS = np.empty((int(length_N.sum()), len(STATISTICS)), dtype=np.float32)
-    batches = list(
-        _batches(items, length_N, batch_size=batch_size, vocabulary=model.config.get_text_config().vocab_size)
-    )
     done = 0
-    for batch in batches:
+    for batch in length_batches(items, batch_size=batch_size):
         statistics_PS = _forward(model, [items[i] for i in batch], pad_id=pad_id)
         found_PS[flat_places(offset_N[batch], length_N[batch])] = statistics_PS.cpu().numpy()
         done += len(batch)
         if progress is not None:
             progress(done, len(items), "answers scored")
     return _records(items, found_PS, offset_N, length_N)
-
-
-def _batches(items: Sequence[Encoded], length_N: Ints, *, batch_size: int, vocabulary: int) -> Iterator[list[int]]:
-    """Batches of like length whose answer positions times the vocabulary stay within ``BATCH_LOGITS``."""
-    for batch in length_batches(items, batch_size=batch_size):
-        part: list[int] = []
-        held = 0
-        for i in batch:
-            logits = int(length_N[i]) * vocabulary
-            if part and held + logits > BATCH_LOGITS:
-                yield part
-                part, held = [], 0
-            part.append(i)
-            held += logits
-        yield part
 
 
 @torch.inference_mode()
@@ -228,38 +208,27 @@ def _forward(model: PreTrainedModel, items: Sequence[Encoded], *, pad_id: int) -
     answer_BT[:, 0] = False  # nothing stands before the first token of plain text
     # The logits at position t - 1 predict token t.
     predicts_BT = answer_BT.roll(-1, dims=1)
-    with _answer_positions_only(model, predicts_BT):
-        output = model(input_ids=input_ids_BT, attention_mask=batch.attention_mask_BT.to(model.device), use_cache=False)
     target_P = input_ids_BT[answer_BT]
-    logits_PV = output.logits.flatten(0, 1)
-    if len(logits_PV) != len(target_P):  # a model that does not go through its output layer gave every position
-        logits_PV = logits_PV[predicts_BT.flatten()]
-    return _statistics(logits_PV, target_P)
+    attention_mask_BT = batch.attention_mask_BT.to(model.device)
+    with one_position_out(model, predicts_BT) as hidden:
+        output = model(input_ids=input_ids_BT, attention_mask=attention_mask_BT, use_cache=False)
+    if not hidden:  # a model that does not go through its output layer gave every position
+        return _statistics(output.logits[predicts_BT], target_P, lambda logits_PV: logits_PV)
+    logits_of = output_layer(model, hidden[0][:1], expected_1V=output.logits[0])
+    if logits_of is None:
+        with positions_out(model, predicts_BT):
+            output = model(input_ids=input_ids_BT, attention_mask=attention_mask_BT, use_cache=False)
+        return _statistics(output.logits[0], target_P, lambda logits_PV: logits_PV)
+    return _statistics(hidden[0], target_P, logits_of, width=output.logits.shape[-1])
 
 
-@contextmanager
-def _answer_positions_only(model: PreTrainedModel, predicts_BT: torch.Tensor) -> Iterator[None]:
-    """Lets only the positions that predict an answer token into the output layer, as one row.
-
-    What a model does to its logits afterwards (scaling, soft-capping) works element by element and sees the same
-    values.
-    """
-
-    def select(_layer: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (args[0][predicts_BT].unsqueeze(0), *args[1:])
-
-    head: torch.nn.Module = model.get_output_embeddings()
-    handle = head.register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _statistics(logits_PV: torch.Tensor, target_P: torch.Tensor) -> torch.Tensor:
-    rows = max(1, CHUNK_LOGITS // logits_PV.shape[1])
-    chunks = zip(torch.split(logits_PV, rows), torch.split(target_P, rows), strict=True)
-    return torch.cat([_chunk_statistics(logits, target) for logits, target in chunks])
+def _statistics(
+    source_PX: torch.Tensor, target_P: torch.Tensor, logits_of: Logits, *, width: int | None = None
+) -> torch.Tensor:
+    """statistics_PS of all positions, a chunk of logits at a time."""
+    rows = max(1, CHUNK_LOGITS // (width or source_PX.shape[1]))
+    chunks = zip(torch.split(source_PX, rows), torch.split(target_P, rows), strict=True)
+    return torch.cat([_chunk_statistics(logits_of(source), target) for source, target in chunks])
 
 
 def _chunk_statistics(logits_PV: torch.Tensor, target_P: torch.Tensor) -> torch.Tensor:

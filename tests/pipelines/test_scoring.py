@@ -2,12 +2,21 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
+    GraniteConfig,
+    LlamaForCausalLM,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+)
 
 from pipelines import scoring
 from pipelines.config import PromptFormat
@@ -117,13 +126,12 @@ def test_batch_size_invariance(model: LlamaForCausalLM, asked: list[Question], b
     _assert_same(_score(model, asked), _score(model, asked, batch_size=batch_size), tolerance=5e-5)
 
 
-@pytest.mark.parametrize(("chunk", "batch"), [(1, 2**26), (3 * 259, 2**26), (2**22, 1), (2**22, 60 * 259)])
+@pytest.mark.parametrize("chunk", [1, 3 * 259, 60 * 259])
 def test_chunk_invariance(
-    model: LlamaForCausalLM, asked: list[Question], chunk: int, batch: int, monkeypatch: pytest.MonkeyPatch
+    model: LlamaForCausalLM, asked: list[Question], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = _score(model, asked)
     monkeypatch.setattr(scoring, "CHUNK_LOGITS", chunk)
-    monkeypatch.setattr(scoring, "BATCH_LOGITS", batch)
     _assert_same(expected, _score(model, asked), tolerance=5e-5)
 
 
@@ -149,7 +157,7 @@ def test_rows_in_two_splits_share_one_forward(model: LlamaForCausalLM, tokenizer
     assert table.answers("neighbours", Variant.ANSWER).logprob_P.tolist() == shared[-len(shared) * 2 // 3 :].tolist()
 
 
-def test_no_batch_holds_more_logits_than_the_bound(
+def test_no_more_logits_exist_at_once_than_the_bound(
     model: LlamaForCausalLM, asked: list[Question], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bound = 100 * 259
@@ -158,7 +166,7 @@ def test_no_batch_holds_more_logits_than_the_bound(
     def watch(_head: nn.Module, _args: object, output: torch.Tensor) -> None:
         seen.append(output.numel())
 
-    monkeypatch.setattr(scoring, "BATCH_LOGITS", bound)
+    monkeypatch.setattr(scoring, "CHUNK_LOGITS", bound)
     handle = model.lm_head.register_forward_hook(watch)
     try:
         _score(model, asked, batch_size=64)
@@ -166,7 +174,8 @@ def test_no_batch_holds_more_logits_than_the_bound(
         handle.remove()
     assert max(seen) <= bound
     positions = sum(len(q.encoded) - q.encoded.answer_start for q in asked)
-    assert sum(seen) == positions * 259, "only answer positions reach the output layer"
+    batches = -(-len(asked) // 64)  # each lets one position through and repeats it to see that the two agree
+    assert sum(seen) == (positions + 2 * batches) * 259, "only answer positions reach the output layer"
 
 
 def test_output_layer_is_left_as_it_was(model: LlamaForCausalLM, asked: list[Question]) -> None:
@@ -283,3 +292,48 @@ def test_a_gradient_norm_is_that_of_plain_autograd(asked: list[Question]) -> Non
         taken += 1
     assert taken
     assert all(p.grad is None for p in tiny_model(seed=2).parameters())
+
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 259,
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "pad_token_id": 0,
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Gemma2Config(**SMALL, final_logit_softcapping=0.05),
+        CohereConfig(**{k: v for k, v in SMALL.items() if k != "head_dim"}, logit_scale=7.0),
+        GraniteConfig(**{k: v for k, v in SMALL.items() if k != "head_dim"}, logits_scaling=5.0),
+    ],
+    ids=["capped", "scaled", "divided"],
+)
+def test_what_a_model_does_to_its_logits_afterwards_is_in_the_scores(
+    config: PretrainedConfig, asked: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    fell_back: list[object] = []
+    monkeypatch.setattr(scoring, "positions_out", lambda *given: fell_back.append(given))
+    for question, record in zip(asked, _score(model, asked).table.to_pylist(), strict=True):
+        np.testing.assert_allclose(record["logprob"], _oracle(model, question.encoded)["logprob"], atol=2e-5)
+    assert not fell_back
+
+
+def test_a_model_whose_logits_are_made_in_another_way_gives_the_same(asked: list[Question]) -> None:
+    model = tiny_model(seed=4)
+
+    def bend(_model: nn.Module, _args: object, output: Any) -> Any:
+        output.logits = torch.sinh(3 * output.logits)
+        return output
+
+    model.register_forward_hook(bend)
+    for question, record in zip(asked, _score(model, asked).table.to_pylist(), strict=True):
+        np.testing.assert_allclose(record["logprob"], _oracle(model, question.encoded)["logprob"], atol=2e-5)
