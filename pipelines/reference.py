@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from pipelines.data.encode import Encoded
 from pipelines.data.rows import Row, Rows
+from pipelines.errors import BadInput
 from pipelines.gate_stop import values_of
 from pipelines.likelihood import AnswerPass, AnswerStats, pass_rows
 from pipelines.methods.base import CompanionSource, Method
@@ -73,6 +74,7 @@ def reference_statistics(job: UnlearningJob, folder: Path) -> None:
     if path.exists() or not isinstance(job.method, Method):
         return
     loaded = load_start(job)
+    _refuse_layer(job, depth=depth_of(loaded))
     forget = encode_set(loaded, job, job.pushed, name="forget")
     tensors = _levels(loaded, job, forget)
     tensors |= _word(loaded, job, "forget", forget)
@@ -85,6 +87,14 @@ def reference_statistics(job: UnlearningJob, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, part)
         part.replace(path)
+
+
+def _refuse_layer(job: UnlearningJob, *, depth: int) -> None:
+    if job.params.layer > depth:
+        raise BadInput(
+            f"method {job.method.name}: layer {job.params.layer}, but the model has {depth}; "
+            f"allowed are 1 to {depth}, and 0 for two fifths of the depth"
+        )
 
 
 def _levels(loaded: LoadedModel, job: UnlearningJob, forget: list[Encoded]) -> Tensors:
