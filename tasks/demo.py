@@ -177,8 +177,20 @@ def _lines(home: Home, good: Outcome, bad: Outcome) -> list[str]:
         f"report:          {good.report}",
         f"report (bad):    {bad.report}",
         f"check it:        {check}",
+        *(_next(home, good.request_id, version.name) if version else ()),
         f"MLflow UI:       {_program('mlflow')} ui --backend-store-uri {version.tracking_uri if version else ''}",
         f"Prefect UI:      {state} {_program('prefect')} server start",
+    ]
+
+
+def _next(home: Home, request_id: str, model: str) -> list[str]:
+    """What a person decides next; nothing of it is done here."""
+    at = ["--home", str(home.root)]
+    load = f"from tasks.champion import load_champion; print(load_champion({model!r}, home={str(home.root)!r}).ref)"
+    return [
+        f"approve it:      {shlex.join([_program('lethe'), 'approve', request_id, *at])}",
+        f"promote it:      {shlex.join([_program('lethe'), 'promote', request_id, *at])}",
+        f"load it:         {shlex.join([_program('python'), '-c', load])}",
     ]
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from flows.cli import audit, compare, erasure, interop, library, measure, method
+from flows.cli import audit, compare, erasure, interop, library, measure, method, promotion
 from pipelines.errors import LetheError
 from pipelines.home import Home
 
@@ -30,6 +30,7 @@ method.add_to(app)
 measure.add_to(app)
 compare.add_to(app)
 interop.add_to(app)
+promotion.add_to(app)
 audit.add_to(app)
 
 
