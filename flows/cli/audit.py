@@ -1,4 +1,4 @@
-"""Verbs for those who check: ``verify`` a certificate offline, ``list`` what is on offer."""
+"""Verbs for those who check: ``verify`` evidence offline, ``keys``, ``witness``, ``list`` what is on offer."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 import typer
 from pydantic import BaseModel
 
+from flows.cli import keys
 from flows.cli.options import AsJson, HomeFolder, print_json, print_table
 from pipelines.audit.trust import Trust
 from pipelines.audit.verify import verify_certificate
@@ -39,12 +40,13 @@ class Entry(Protocol):
 
 def add_to(app: typer.Typer) -> None:
     """Add the verbs of this module."""
-    app.command("verify", epilog="Example: lethe verify .lethe/runs/REQ-1/certify/certificate.json")(verify)
+    app.command("verify", epilog="Example: lethe verify evidence.tar --trust trust.json")(verify)
+    keys.add_to(app)
     app.command("list", epilog="Example: lethe list methods")(show)
 
 
 def verify(  # noqa: PLR0917 - one parameter per option
-    certificate: Annotated[Path, typer.Argument(help="The certificate or refusal to check.")],
+    certificate: Annotated[Path, typer.Argument(help="The evidence archive, certificate or refusal to check.")],
     trust: Annotated[
         Path | None, typer.Option(help="Trust file with public keys; default: the one beside the keys of --home.")
     ] = None,
@@ -52,13 +54,21 @@ def verify(  # noqa: PLR0917 - one parameter per option
         Path | None, typer.Option(help="Folder of the audit log; default: where the certificate says.")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Model folder; default: where the certificate says.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A checkpoint of the log that you kept from an earlier day.")
+    ] = None,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check a certificate offline: signature, log, proofs, gates and the model's bytes. Says what it did not check."""
+    """Check evidence offline: signatures, log, proofs, gates and the model's bytes. Says what it did not check."""
     trusted = trust or Home.at(home).root / "keys" / "trust.json"
     report = verify_certificate(
-        certificate, trust=Trust.load(trusted), log_dir=log, model_dir=model, now=datetime.now(UTC)
+        certificate,
+        trust=Trust.load(trusted),
+        log_dir=log,
+        model_dir=model,
+        kept_checkpoint=checkpoint,
+        now=datetime.now(UTC),
     )
     if as_json:
         print_json(report.to_json())
@@ -69,18 +79,18 @@ def verify(  # noqa: PLR0917 - one parameter per option
 
 
 def show(
-    kind: Annotated[Kind, typer.Argument(help="methods, metrics, probes, gates or attributors")], as_json: AsJson = False
+    kind: Annotated[Kind, typer.Argument(help="methods, metrics, probes, gates or attributors")],
+    as_json: AsJson = False,
 ) -> int:
     """What is on offer, with parameters (probes: what they take) and sources."""
     entries = [_described(entry) for entry in _registry(kind).values()]
     if as_json:
         print_json(entries)
         return 0
-    rows = [
-        (str(e["name"]), str(e["version"]), _takes(e), str(e["title"]), str(e["source"]))
-        for e in entries
-    ]
-    print_table(kind.value, ("name", "version", "cost" if kind is Kind.PROBES else "parameters", "what it is", "source"), rows)
+    rows = [(str(e["name"]), str(e["version"]), _takes(e), str(e["title"]), str(e["source"])) for e in entries]
+    print_table(
+        kind.value, ("name", "version", "cost" if kind is Kind.PROBES else "parameters", "what it is", "source"), rows
+    )
     return 0
 
 

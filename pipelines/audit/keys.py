@@ -41,6 +41,10 @@ class Keyring:
         """Where the private key of a role is kept."""
         return self.directory / f"{role}.pem"
 
+    def coming(self, role: str) -> Path:
+        """Where the next private key of a role waits until the trust file names it."""
+        return self.directory / f"{role}.next.pem"
+
     @property
     def trust(self) -> Path:
         """Where the trust file is kept."""
@@ -101,22 +105,53 @@ def ensure_keyring(
         BadInput: an unknown role, a key file that is not safe, or a trust file that cannot be read.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ring = Keyring(directory)
-    with _locked(directory):
-        trust = Trust.load(ring.trust) if ring.trust.exists() else Trust(origins=(origin,))
+    ring, now = Keyring(directory), now.replace(microsecond=0)
+    with held(directory):
+        trust = settle(ring, Trust.load(ring.trust)) if ring.trust.exists() else Trust(origins=(origin,))
         updated = trust if origin in trust.origins else replace(trust, origins=(*trust.origins, origin))
         for role in roles:
-            public_key = _ensure_key(ring.private(role))
+            public_key = ensure_key(ring.private(role))
             if key_id(public_key) not in {key.key_id for key in updated.keys}:
                 updated = updated.with_key(
                     TrustedKey(role=role, public_key=public_key, not_before=now, not_after=now + validity)
                 )
         if updated != trust or not ring.trust.exists():
-            write_atomic(ring.trust, updated.to_bytes())
+            save_trust(ring, updated)
     return ring
 
 
-def _ensure_key(path: Path) -> bytes:
+def save_trust(ring: Keyring, trust: Trust) -> None:
+    """Replace the trust file, once it reads back.
+
+    Raises:
+        BadInput: it does not: times of a trust file have whole seconds.
+    """
+    data = trust.to_bytes()
+    if Trust.from_bytes(data) != trust:
+        raise BadInput("trust: a time has fractions of a second, which the trust file would drop")
+    write_atomic(ring.trust, data)
+
+
+def settle(ring: Keyring, trust: Trust) -> Trust:
+    """Put every coming key that the trust file names in its place: a rotation, possibly one that was killed half way.
+
+    Raises:
+        BadInput: a key file that is not safe.
+    """
+    for role in ROLES:
+        coming = ring.coming(role)
+        if os.path.lexists(coming) and key_id(public_bytes(load_private_key(coming))) in trust.find(role):
+            coming.replace(ring.private(role))
+            sync_folder(ring.directory)
+    return trust
+
+
+def ensure_key(path: Path) -> bytes:
+    """The raw public key of a private key, which is made if it is not there.
+
+    Raises:
+        BadInput: a key file that is not safe.
+    """
     if os.path.lexists(path):
         return public_bytes(load_private_key(path))
     return generate_key(path)
@@ -139,7 +174,8 @@ def _read_owned(path: Path) -> bytes:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def held(directory: Path) -> Iterator[None]:
+    """Hold a keyring's folder for this process."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -24,6 +24,7 @@ VERSION_WITNESSED = "lethe-trust-v2"
 
 ROLES = ("evaluator", "approver", "log", "witness")
 _MAX_BYTES = 2**20
+_SECOND = timedelta(seconds=1)
 _KEY_FIELDS = ("role", "public_key", "not_before", "not_after", "revoked_at", "revoked_because")
 
 
@@ -153,10 +154,15 @@ class Trust:
         return replace(self, keys=(*self.keys, key))
 
     def rotated(self, key: TrustedKey, *, now: datetime, overlap: timedelta = timedelta(0)) -> "Trust":
-        """A new key takes over its role: its present keys end at now + overlap, and what they signed stays good."""
+        """A new key takes over its role: its present keys end at now + overlap, and what they signed stays good.
+
+        A key that began this very second keeps that second: a trust file counts no fractions, and no window is empty.
+        """
         end = now + overlap
         ended = [
-            replace(old, not_after=end) if old.role == key.role and old.not_before < end < old.not_after else old
+            replace(old, not_after=max(end, old.not_before + _SECOND))
+            if old.role == key.role and old.not_before <= end < old.not_after
+            else old
             for old in self.keys
         ]
         return replace(self, keys=(*ended, key))

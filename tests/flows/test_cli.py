@@ -46,7 +46,10 @@ def _evaluate(model: str, *more: str) -> list[str]:
 
 
 def test_every_verb_of_the_reference_is_there() -> None:
-    table = {"demo", "run", "status", "purge", "attribute", "scope", "unlearn", "evaluate", "verify", "list"}
+    table = {
+        "demo", "run", "status", "purge", "attribute", "scope", "unlearn", "evaluate", "compare", "approve", "promote",
+        "rollback", "watch", "verify", "list", "witness",
+    }  # fmt: skip
     assert set(VERBS) == table
 
 
