@@ -16,7 +16,7 @@ export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT = false
 export PREFECT_SERVER_UI_V2_ENABLED = false
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: venv demo test test-slow lint types bench docs verifier lock clean
+.PHONY: venv demo test test-slow lint types bench docs verifier methods lock clean
 
 venv: $(STAMP)
 
@@ -57,6 +57,10 @@ docs: $(STAMP)
 # The verifier in one file: it needs Python 3.11 or later and nothing else.
 verifier: $(STAMP)
 	$(BIN)/python deployments/verifier.py dist/lethe-verify.pyz
+
+# Every method once on the demo world, and the table of what came of it. Minutes; killed, it goes on where it was.
+methods: $(STAMP)
+	$(BIN)/lethe compare --budget once --report docs/methods.md || test $$? -eq 3
 
 lock: $(STAMP)
 	$(BIN)/python deployments/lock.py requirements.lock

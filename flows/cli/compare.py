@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tasks.comparison import Compared
 
 REFUSED = 3
-ALL = "all"
+ALL, ONCE = "all", "once"
 POLICY = "deployments/policies/default.yaml"
 
 
@@ -36,12 +36,15 @@ def compare(  # noqa: PLR0917 - one parameter per option
     ] = None,
     policy: Annotated[str, typer.Option(help="YAML file with the pass marks.")] = POLICY,
     methods: Annotated[str, typer.Option(help="Names from 'lethe list methods', by commas, or all.")] = ALL,
-    budget: Annotated[str, typer.Option(help="Time, as 600s, 10m or 1h, or a number of trials.")] = "600s",
+    budget: Annotated[
+        str, typer.Option(help="Time, as 600s, 10m or 1h; a number of trials; or once: each method's known setting.")
+    ] = "600s",
     seeds: Annotated[int, typer.Option(help="With how many seeds a winner must pass.")] = 3,
     finalists: Annotated[int, typer.Option(help="How many settings are run with all seeds.")] = 3,
     jobs: Annotated[int | None, typer.Option(help="Trials at a time; one per processor when left out.")] = None,
     runner: Annotated[str, typer.Option(help="Where trials run: process, thread, ray or dask.")] = "process",
     then_run: Annotated[bool, typer.Option("--then-run", help="Carry the request out with the winner.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Also write the table of all methods (Markdown) here.")] = None,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> int:
@@ -56,20 +59,22 @@ def compare(  # noqa: PLR0917 - one parameter per option
     from pipelines.config import validated
     from pipelines.search.settings import Budget, SearchSettings
 
-    chosen = {
-        "methods": () if methods == ALL else tuple(name.strip() for name in methods.split(",")),
-        "budget": Budget.parsed(budget),
-        "seeds": seeds,
-        "finalists": finalists,
-        "jobs": jobs,
-        "runner": runner,
-    }
+    chosen: dict[str, object] = {"seeds": seeds, "finalists": finalists, "jobs": jobs, "runner": runner}
+    if methods != ALL:
+        chosen["methods"] = tuple(name.strip() for name in methods.split(","))
     search = validated(SearchSettings, chosen, where="compare")
+    wanted = Budget(trials=len(search.chosen())) if budget == ONCE else Budget.parsed(budget)
+    search = search.model_copy(update={"budget": wanted, "seeds": 1 if budget == ONCE else seeds})
     from flows.compare import compare as flow
 
     with live_stages(quiet=as_json):
         reference, settings = _asked(request, config, folder)
         found = flow(reference, settings, search, policy, str(folder.root))
+    if report is not None:
+        from pipelines.audit.encoding import write_atomic
+        from pipelines.search.table import methods_table
+
+        write_atomic(report, methods_table(found.board).encode("utf-8"))
     if as_json:
         print_json(found.plain())
     else:

@@ -39,6 +39,34 @@ SPACES: Mapping[str, SearchSpace] = MappingProxyType(
                 "params.delta": Choice((0.0, 1.0, 2.0)),
             },
         ),
+        "dpo": _kept(20.0, {"params.beta": 0.2}, {"params.beta": LogUniform(0.02, 2.0)}),
+        "alt_po": _kept(20.0, {"params.beta": 0.2}, {"params.beta": LogUniform(0.02, 2.0)}),
+        "undial": _kept(20.0, {"params.beta": 10.0}, {"params.beta": LogUniform(1.0, 30.0)}),
+        "rmu": COMMON.beside(
+            {ALPHA: 100.0, "params.steering": 6.5},
+            {ALPHA: LogUniform(1.0, 5000.0), "params.steering": LogUniform(1.0, 50.0)},
+        ),
+        "pdu": _kept(
+            20.0,
+            {"params.epsilon": 0.3, "params.eta": 5.0},
+            {"params.epsilon": LogUniform(0.01, 1.0), "params.eta": LogUniform(0.5, 50.0)},
+        ),
+        "task_vector": COMMON.beside({"params.scale": 1.0}, {"params.scale": LogUniform(0.1, 5.0)}),
+        "sku": COMMON.beside(
+            {ALPHA: 0.1, "params.scale": 1.0, "params.disassociation": 0.5},
+            {
+                ALPHA: LogUniform(0.01, 10.0),
+                "params.scale": LogUniform(0.1, 5.0),
+                "params.disassociation": LogUniform(0.05, 5.0),
+            },
+        ),
+        # Adapters only: it brings their rank, and rates that adapters need.
+        "eul": _kept(
+            1.0,
+            {"lora.r": 16, "params.reverse": 0.5},
+            {"lora.r": Choice((8, 16, 32)), "params.reverse": LogUniform(0.05, 2.0)},
+            rate=2.5,
+        ),
         "wga": _kept(20.0, {"params.beta": 1.0}, {"params.beta": LogUniform(0.1, 5.0)}),
         "satimp": _kept(
             20.0,

@@ -107,9 +107,7 @@ def config_of(base: RunConfig, setting: Setting) -> RunConfig:
     for name, value in setting.values.items():
         part, _, field = name.partition(".")
         section = plain[part]
-        if not isinstance(section, dict):
-            raise TypeError(f"{name}: the configuration has no part {part}")
-        section[field] = value
+        plain[part] = {**(section if isinstance(section, dict) else {}), field: value}
     config = validated(RunConfig, {**plain, "method": setting.method}, where=f"setting of {setting.method}")
     config.method_params()
     return config
