@@ -58,6 +58,7 @@ def certify(
         VerificationFailed: a model or a set on disk is not the one that was measured or sealed.
     """
     ws = Workspace.of(run)
+    keyring(ws.home, roles=EVALUATOR)  # made on first use, and valid from then on: before the statement names its time
     _check_disk(ws, candidate)
     inputs = {
         "verdict": verdict.plain(),
