@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 FORGET, RETAIN, NEIGHBOURS, HOLDOUT = "forget", "retain", "neighbours", "holdout"
 DATA_SPLITS = (FORGET, RETAIN, NEIGHBOURS, HOLDOUT)
-"""Splits with a meaning of their own; every other split is a utility set."""
+"""Splits with a meaning of their own; every other split but those of earlier requests is a utility set."""
+
+EARLIER = "earlier_"
+"""Begins the split of the rows that an earlier request had removed; the number behind it counts those requests."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -174,7 +177,11 @@ class ModelScores:
 
     def utility_sets(self) -> tuple[str, ...]:
         """Names of the splits that are utility sets, in order."""
-        return tuple(split for split in self.rows if split not in DATA_SPLITS)
+        return tuple(split for split in self.rows if split not in DATA_SPLITS and not split.startswith(EARLIER))
+
+    def gone(self) -> tuple[str, ...]:
+        """Splits that the model should not know: the forget set, and those of earlier requests."""
+        return tuple(split for split in self.rows if split == FORGET or split.startswith(EARLIER))
 
     def present(self, splits: Iterable[str]) -> tuple[str, ...]:
         """Those of the splits that this model was measured on."""

@@ -22,6 +22,7 @@ from pipelines.records import Candidate, Digest, Evaluation, Measurement, Record
 from tasks.artifacts import show_note
 from tasks.intake import taken_in
 from tasks.keys import EVALUATOR, keyring
+from tasks.lineage import earlier
 from tasks.seal import SealedSets, seal_of, sealed_sets
 from tasks.stage import stage
 from tasks.workspace import ORIGIN, RunContext, Workspace
@@ -124,7 +125,7 @@ def _statement(
         gates=tuple(GateRecord(gate.gate, gate.passed, gate.measurements) for gate in verdict.gates),
         approvals=(),
         measured=_measured(evaluations),
-        not_measured=NOT_MEASURED,
+        not_measured=(*NOT_MEASURED, *earlier(ws).not_measured),
         limits=LIMITS,
         log_origin=ORIGIN,
         issued=datetime.now(UTC).replace(microsecond=0),

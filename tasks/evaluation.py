@@ -18,6 +18,7 @@ from pipelines.score_table import FORGET, HOLDOUT, NEIGHBOURS, RETAIN, Generatio
 from tasks.artifacts import show_table
 from tasks.device import device_slot
 from tasks.intake import rows_of, taken_in
+from tasks.lineage import earlier
 from tasks.probes import probe, probe_readings, probed
 from tasks.progress import Progress
 from tasks.scope import neighbour_positions, scope_of, set_rows
@@ -123,7 +124,7 @@ def splits_of(ws: Workspace) -> dict[str, Rows]:
     sampled = sorted(random.Random(config.seed).sample(far, min(len(far), config.evaluation.retain_sample)))
     splits = {FORGET: set_rows(ws, "forget"), RETAIN: retain.select(sampled), NEIGHBOURS: retain.select(near)}
     given = {name: rows_of(ws, name) for name in (HOLDOUT, *config.utility)}
-    return {**splits, **{name: rows for name, rows in given.items() if rows is not None}}
+    return {**splits, **earlier(ws).sets, **{name: rows for name, rows in given.items() if rows is not None}}
 
 
 def scores_of(ws: Workspace, role: Role) -> ModelScores:

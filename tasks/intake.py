@@ -21,6 +21,7 @@ from pipelines.methods import METHODS
 from pipelines.methods.base import Procedure
 from pipelines.model_folder import check_model_folder
 from pipelines.records import Digest, ErasureRequest, ModelRef, Record, RequestFile, deadline_after
+from pipelines.score_table import EARLIER
 from tasks.artifacts import show_note
 from tasks.keys import LOG, keyring
 from tasks.stage import stage
@@ -116,10 +117,11 @@ def _model(path: str) -> ModelRef:
 
 def _tables(run: RunContext, arrived: RequestFile) -> Mapping[str, Rows]:
     config = run.config
-    clash = sorted(RESERVED_SPLITS & set(config.utility))
+    clash = sorted(name for name in config.utility if name in RESERVED_SPLITS or name.startswith(EARLIER))
     if clash:
         raise BadInput(
-            f"utility: the name {clash[0]} is taken; use another name than {', '.join(sorted(RESERVED_SPLITS))}"
+            f"utility: the name {clash[0]} is taken; use another name than "
+            f"{', '.join(sorted(RESERVED_SPLITS))} and {EARLIER}..."
         )
     named = {
         "train": config.train,

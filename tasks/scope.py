@@ -10,6 +10,7 @@ from pipelines.scope.build import Scope, build_scope, forget_set
 from tasks.artifacts import show_table
 from tasks.attribution import named_rows, selector_of
 from tasks.intake import read_rows, required_rows, rows_of
+from tasks.lineage import earlier
 from tasks.progress import Progress
 from tasks.stage import stage
 from tasks.workspace import RunContext, Workspace, read_record, write_record
@@ -25,14 +26,19 @@ def draw_scope(run: RunContext, report: AttributionReport) -> Scope:
         BadInput: nothing to forget, nothing left to retain, or a request that matches no training row.
     """
     ws = Workspace.of(run)
-    settings = run.config.scope
+    settings, before = run.config.scope, earlier(ws)
     train, selected = required_rows(ws, "train"), rows_of(ws, "selector")
 
     def build(part: Path) -> None:
         selection = named_rows(ws, selector_of(ws), report)
-        write_record(part, "scope", build_scope(train, selection, settings=settings, selected=selected, report=report))
+        drawn = build_scope(
+            train, selection, settings=settings, selected=selected, report=report, earlier=before.digests
+        )
+        write_record(part, "scope", drawn)
 
     inputs = {"settings": settings.plain(), "data": ws.outputs("data", private=True), "found": report.plain()}
+    if before.sets:
+        inputs["earlier"] = ws.keyed(sorted(before.digests))
     scope = read_record(ws.step("scope", inputs, build), "scope", Scope)
 
     def build_sets(part: Path) -> None:
@@ -46,6 +52,7 @@ def draw_scope(run: RunContext, report: AttributionReport) -> Scope:
         ("hard in-scope (paraphrased)", len(scope.hard_in_scope)),
         ("neighbours", len(scope.neighbours)),
         ("out of scope", scope.n_out_of_scope),
+        ("removed by earlier requests", len(scope.earlier)),
         ("proposed for review", len(scope.proposals)),
     ]
     show_table("scope", ("rows", "count"), rows)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from pipelines.records import Evaluation, GateResult, Measurement, Record, Role
+from pipelines.score_table import EARLIER, FORGET
 from pipelines.statistics import Interval
 
 
@@ -41,6 +42,12 @@ class Judged:
     start: Evaluation | None
     reference: Evaluation | None
     read: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Splits that the candidate should not know: the forget set, and those that earlier requests had removed."""
+        earlier = (m.split for m in self.candidate.measurements if m.split.startswith(EARLIER))
+        return (FORGET, *dict.fromkeys(earlier))
 
     def number(self, role: Role, metric: str, split: str) -> Number:
         """The complete measurement of that metric on that split.

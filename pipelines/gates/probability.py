@@ -5,8 +5,7 @@ What is still likely leaks, and so does what has become stranger than anything u
 
 from pydantic import Field
 
-from pipelines.gates.base import Finding, Gate, GateParams, Judged, within
-from pipelines.score_table import FORGET
+from pipelines.gates.base import Finding, Gate, GateParams, Judged, all_of, within
 
 
 class ProbabilityMarks(GateParams):
@@ -18,15 +17,19 @@ class ProbabilityMarks(GateParams):
 
 
 def check(judged: Judged, params: ProbabilityMarks) -> Finding:
-    """Both ends of the paired interval of candidate minus reference against 0."""
-    gap = judged.number("candidate", "probability_gap", FORGET)
-    return within("probability gap on forget", interval=gap.interval, centre=0.0, margin=params.margin)
+    """Both ends of the paired interval of candidate minus reference against 0; for earlier requests, too."""
+    return all_of([_gap(judged, split, params) for split in judged.gone])
+
+
+def _gap(judged: Judged, split: str, params: ProbabilityMarks) -> Finding:
+    gap = judged.number("candidate", "probability_gap", split)
+    return within(f"probability gap on {split}", interval=gap.interval, centre=0.0, margin=params.margin)
 
 
 GATE = Gate(
     name="probability",
     title="Probability in a band around the reference",
-    version="2",
+    version="3",
     source="TOFU, arXiv 2401.06121, section 2.2.1",
     params=ProbabilityMarks,
     check=check,

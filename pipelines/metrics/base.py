@@ -105,34 +105,37 @@ def mean_reading(bootstrap: Bootstrap, split: str, item_R: Floats) -> Reading:
 def gap_reading(evidence: Evidence, value_of: RowValue) -> tuple[Reading, ...]:
     """The mean over forget rows of the model's value minus the reference's; nothing where nothing is to be forgotten.
 
-    Both models are resampled with the same rows, so that what they share (rows that anybody could guess) cancels.
+    Both models are resampled with the same rows, so that what they share (rows that anybody could guess) cancels. Rows
+    that earlier requests had removed are read the same way, request by request.
     """
-    if FORGET not in evidence.subject.rows:
-        return ()
-    ours_R = value_of(evidence.subject, FORGET)
+    return tuple(_gap(evidence, split, value_of) for split in evidence.subject.gone())
+
+
+def _gap(evidence: Evidence, split: str, value_of: RowValue) -> Reading:
+    ours_R = value_of(evidence.subject, split)
     if evidence.reference is None and evidence.surrogate == "holdout":
-        return (_holdout_gap(evidence, ours_R, _of_holdout(evidence.subject, value_of)),)
+        return _holdout_gap(evidence, split, ours_R, _of_holdout(evidence.subject, value_of))
     if evidence.reference is None:
-        return (unmeasured(FORGET, np.full(len(ours_R), np.nan)),)
-    return (mean_reading(evidence.bootstrap, FORGET, ours_R - value_of(evidence.reference, FORGET)),)
+        return unmeasured(split, np.full(len(ours_R), np.nan))
+    return mean_reading(evidence.bootstrap, split, ours_R - value_of(evidence.reference, split))
 
 
 def _of_holdout(scores: ModelScores, value_of: RowValue) -> Floats:
     return value_of(scores, HOLDOUT) if HOLDOUT in scores.rows else np.empty(0)
 
 
-def _holdout_gap(evidence: Evidence, ours_R: Floats, theirs_R: Floats) -> Reading:
+def _holdout_gap(evidence: Evidence, split: str, ours_R: Floats, theirs_R: Floats) -> Reading:
     """Mean over forget rows minus mean over holdout rows of the same model; both sets are resampled, each by itself.
 
     A holdout row without a value leaves the reading without one: its rows are part of what should have been scored.
     """
     items = np.concatenate([ours_R, theirs_R])
     if not len(ours_R) or not len(theirs_R) or not np.isfinite(items).all():
-        return replace(unmeasured(FORGET, items), surrogate="holdout")
+        return replace(unmeasured(split, items), surrogate="holdout")
     bootstrap = evidence.bootstrap
-    draw_S = bootstrap.means(FORGET, ours_R) - bootstrap.means(HOLDOUT, theirs_R)
+    draw_S = bootstrap.means(split, ours_R) - bootstrap.means(HOLDOUT, theirs_R)
     return Reading(
-        split=FORGET,
+        split=split,
         value=float(ours_R.mean() - theirs_R.mean()),
         interval=bootstrap.interval(draw_S),
         n_expected=len(items),

@@ -47,6 +47,7 @@ class Scope(Record):
         neighbours: the retain rows closest to the forget set, measured apart.
         similar: near-duplicates that were left in the retain set, because the settings only propose.
         proposals: rows that attribution found, for people to review; the best first.
+        earlier: rows that earlier requests had removed from the start model: neither forgotten again nor taught again.
     """
 
     n_train: int = Field(ge=1)
@@ -56,6 +57,7 @@ class Scope(Record):
     neighbours: tuple[int, ...]
     similar: tuple[ForgetRow, ...]
     proposals: tuple[Proposal, ...]
+    earlier: tuple[int, ...] = ()
 
     @property
     def forget_rows(self) -> tuple[int, ...]:
@@ -65,13 +67,13 @@ class Scope(Record):
     @property
     def retain_rows(self) -> tuple[int, ...]:
         """Positions of the retain set: all the rest, neighbours included."""
-        gone = {*self.forget_rows, *self.copies}
+        gone = {*self.forget_rows, *self.copies, *self.earlier}
         return tuple(i for i in range(self.n_train) if i not in gone)
 
     @property
     def n_out_of_scope(self) -> int:
         """Retain rows that are not neighbours."""
-        return self.n_train - len(self.forget) - len(self.copies) - len(self.neighbours)
+        return len(self.retain_rows) - len(self.neighbours)
 
 
 def build_scope(
@@ -81,6 +83,7 @@ def build_scope(
     settings: ScopeSettings,
     selected: Rows | None = None,
     report: AttributionReport | None = None,
+    earlier: frozenset[str] = frozenset(),
 ) -> Scope:
     """The scope of a request.
 
@@ -90,6 +93,7 @@ def build_scope(
         settings: what becomes of near-duplicates, and how many neighbours there are.
         selected: the requester's own rows, whose paraphrases count where the training rows have none.
         report: what attribution found, or None.
+        earlier: digests of rows that earlier requests had removed from the start model.
 
     Raises:
         BadInput: nothing to forget, or nothing left to retain.
@@ -101,7 +105,8 @@ def build_scope(
     added = similar if settings.additions == "near_duplicates" else ()
     forget = (*(ForgetRow(row=i, reason="requested") for i in selection.rows), *added)
     gone = named | {found.row for found in added}
-    retain = [i for i in range(len(train)) if i not in gone]
+    removed = {i for i, digest in enumerate(train.digests) if digest in earlier} - gone
+    retain = [i for i in range(len(train)) if i not in gone and i not in removed]
     if not retain:
         raise BadInput(f"scope: all {len(train)} training rows would be forgotten; some must be left to retain")
     rows = tuple(sorted(found.row for found in forget))
@@ -114,7 +119,8 @@ def build_scope(
         hard_in_scope=tuple(paraphrased),
         neighbours=nearest(train, rows, retain, count=settings.neighbours),
         similar=() if added else similar,
-        proposals=tuple(p for p in report.proposals if p.row not in gone) if report else (),
+        proposals=tuple(p for p in report.proposals if p.row not in gone and p.row not in removed) if report else (),
+        earlier=tuple(sorted(removed)),
     )
 
 

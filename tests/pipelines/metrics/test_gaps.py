@@ -1,5 +1,6 @@
 """The gaps to the reference: differences of the same rows, resampled together."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -229,3 +230,21 @@ def test_a_real_reference_leaves_no_room_for_a_surrogate() -> None:
     evidence = Evidence(scores, scores, bootstrap=Bootstrap(samples=100, confidence=0.95, seed=0), surrogate="holdout")
     (reading,) = METRICS["probability_gap"].measure(evidence)
     assert (reading.value, reading.surrogate) == (0.0, None)
+
+
+def test_rows_of_an_earlier_request_are_compared_by_themselves() -> None:
+    """Two rows each: e^-1 and e^-2 against e^-2 and e^-3 on the earlier split; no other split becomes a utility set."""
+    found = []
+    for shift in (0.0, 1.0):
+        records = [
+            answer(split, row, [-(1.0 + row + (shift if split == "earlier_1" else 0.0))])
+            for split in ("forget", "earlier_1")
+            for row in range(2)
+        ]
+        found.append(model_scores({"forget": 2, "earlier_1": 2}, records))
+    evidence = Evidence(subject=found[0], reference=found[1], bootstrap=BOOTSTRAP)
+    forget, earlier = METRICS["probability_gap"].measure(evidence)
+    expected = (math.exp(-1) + math.exp(-2)) / 2 - (math.exp(-2) + math.exp(-3)) / 2
+    assert (forget.split, forget.value) == ("forget", 0.0)
+    assert (earlier.split, earlier.value) == ("earlier_1", pytest.approx(expected))
+    assert found[0].utility_sets() == ()

@@ -119,3 +119,16 @@ def test_a_tofu_author_has_neighbours_and_paraphrases() -> None:
     assert scope.forget_rows == scope.hard_in_scope == tuple(range(3960, 4000))
     assert len(scope.neighbours) == 40
     assert len(scope.retain_rows) == 3960
+
+
+def test_what_earlier_requests_removed_is_neither_forgotten_nor_taught_again() -> None:
+    """Rows 1 and 4 are gone from the start model; row 4 is asked for once more, and then belongs to the request."""
+    train = Rows.of(tiny_rows(9))
+    removed = frozenset({tiny_row(1).digest, tiny_row(4).digest, tiny_row(77).digest})
+    report = _report(1, 7)
+    scope = build_scope(train, Selection(rows=(4,)), settings=ScopeSettings(), report=report, earlier=removed)
+    assert (scope.forget_rows, scope.earlier) == ((4,), (1,))
+    assert scope.retain_rows == (0, 2, 3, 5, 6, 7, 8)
+    assert 1 not in scope.neighbours
+    assert [proposal.row for proposal in scope.proposals] == [7]
+    assert scope.n_out_of_scope == 7 - len(scope.neighbours)
