@@ -20,7 +20,7 @@ from pipelines.data.encode import Encoded, encode
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
 from pipelines.metrics.base import Reading, mean_reading
-from pipelines.models import LoadedModel, context_length, load_model
+from pipelines.models import LoadedModel, context_length, load_model, quietly
 from pipelines.row_values import RowValue
 from pipelines.score_table import FORGET, GENERATION_SCHEMA, Floats, GenerationTable, ModelScores
 from pipelines.scoring import questions, score_questions
@@ -193,9 +193,9 @@ def asked_values(subject: Subject, rewrite: Rewrite, value_of: RowValue) -> Floa
 
     A way that does not fit into the model's context is left out; a row without any is missing.
     """
-    ways = [
-        (number, way) for number in range(len(subject.forget)) for way in rewrite(subject, number) if subject.fits(way)
-    ]
+    numbers = range(len(subject.forget))
+    with quietly():  # the tokenizer would warn of the very lengths that are being looked for
+        ways = [(number, way) for number in numbers for way in rewrite(subject, number) if subject.fits(way)]
     value_R = np.full(len(subject.forget), np.nan)
     if ways:
         value_Q = value_of(scores_of(subject, subject.loaded, Rows.of(way for _, way in ways)), ASKED)

@@ -97,13 +97,13 @@ def _integers(values: torch.Tensor, *, bits: int) -> torch.Tensor:
     """Nearest code times scale along the last dimension.
 
     The codes -2^(b-1) to 2^(b-1) - 1 span 2^b - 1 steps, and scale = max |w| / ((2^b - 1) / 2): the symmetric scheme
-    of torchao 0.18 (``IntxWeightOnlyConfig``, ``Int8WeightOnlyConfig``).
+    of torchao 0.18 (``IntxWeightOnlyConfig``, ``Int8WeightOnlyConfig``), but for ties.
     """
+    half, steps = 2 ** (bits - 1), (2**bits - 1) / 2
     widest = values.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    scale = widest / ((2**bits - 1) / 2)
-    half = 2 ** (bits - 1)
-    code = (values / scale).round().clamp(-(half), half - 1)
-    rounded: torch.Tensor = code * scale
+    # In this order the widest weight is exactly a tie, and goes to the same code on every machine.
+    code = (values / widest * steps).round().clamp(-half, half - 1)
+    rounded: torch.Tensor = code * (widest / steps)
     return rounded
 
 
