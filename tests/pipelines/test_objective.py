@@ -1,12 +1,16 @@
 """The loss of a batch, put together by hand: which rows count, with what weight, and what does not."""
 
+import math
+from typing import get_args
+
 import pytest
 import torch
 
 from pipelines.likelihood import AnswerStats
 from pipelines.methods import METHODS
-from pipelines.methods.base import ForgetBatch, Method, Readings
-from pipelines.objective import Terms, objective
+from pipelines.methods.base import ForgetBatch, Method, Readings, RetainTerm
+from pipelines.objective import RETAIN_TERMS, Terms, objective
+from tests.pipelines.methods.made import disturbed, made_readings
 
 NLL_BA = torch.tensor([[2.0, 4.0], [1.0, 1.0], [3.0, 0.0], [5.0, 1.0]])
 MASK_BA = torch.tensor([[True, True], [True, True], [True, False], [True, True]])
@@ -55,3 +59,37 @@ def test_without_active_rows_the_retain_term_is_left() -> None:
 def test_without_retain_rows_the_forget_term_is_left() -> None:
     terms = _terms([torch.inf, torch.inf], method="grad_ascent", nll_BA=NLL_BA[:2])
     assert (float(terms.loss), float(terms.retain_nll)) == (-2.0, 0.0)
+
+
+def test_kl_is_from_the_start_model_to_the_model_token_by_token() -> None:
+    """Sum over the vocabulary of p_ref (log p_ref - log p), mean over each row's answer tokens: not the other way."""
+    read = made_readings(seed=3)
+    found = RETAIN_TERMS["kl"](read).tolist()
+    both = [t.detach().double().log_softmax(-1) for t in (read.reference_logits_BAV, read.logits_BAV) if t is not None]
+    for b, tokens in enumerate(([0, 1, 2], [0])):
+        values = [
+            sum(math.exp(r) * (r - m) for r, m in zip(both[0][b, a].tolist(), both[1][b, a].tolist(), strict=True))
+            for a in tokens
+        ]
+        assert found[b] == pytest.approx(sum(values) / len(values), rel=1e-5)
+
+
+def test_hidden_is_the_mean_square_over_widths_and_tokens() -> None:
+    read = made_readings(seed=4)
+    found = RETAIN_TERMS["hidden"](read).tolist()
+    assert read.hidden_BAD is not None
+    assert read.reference_hidden_BAD is not None
+    gap = (read.hidden_BAD.detach().double() - read.reference_hidden_BAD.double()).tolist()
+    for b, tokens in enumerate(([0, 1, 2], [0])):
+        values = [sum(d * d for d in gap[b][a]) / len(gap[b][a]) for a in tokens]
+        assert found[b] == pytest.approx(sum(values) / len(values), rel=1e-5)
+
+
+def test_what_stands_outside_the_answers_counts_for_no_retain_term() -> None:
+    read = made_readings(seed=5)
+    for name, term in RETAIN_TERMS.items():
+        torch.testing.assert_close(term(disturbed(read, by=3.0)), term(read), msg=name)
+
+
+def test_every_retain_term_that_can_be_asked_for_is_there() -> None:
+    assert {*RETAIN_TERMS, "none"} == set(get_args(RetainTerm))
