@@ -20,6 +20,7 @@ from pipelines.provenance import ROOT
 from tasks.champion import load_champion
 from tasks.model_registry import CHAMPION, MlflowRegistry
 from tasks.tracking import tracking
+from tests.flows.company import REQUEST, Company
 from tests.tasks.conftest import mlflow_home, mlflow_tables  # noqa: F401 - fixtures
 from tests.tasks.registrations import promotable, stored_folder
 from tests.tiny import save_tiny
@@ -152,6 +153,20 @@ def test_the_requester_is_refused_with_code_three(home: Home, capsys: pytest.Cap
     shown = capsys.readouterr()
     assert shown.err.count("\n") == 1
     assert "ada" not in (shown.out + shown.err).lower().replace("candidate", "")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_env", "prefect_says_nothing")
+def test_from_a_request_to_the_champion_and_past_a_purge(quick: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(quick.arguments()) == 0
+    at = ("--home", str(quick.home))
+    assert run(["approve", REQUEST, *NAME, "--yes", *at]) == 0
+    assert run(["promote", REQUEST, *at]) == 0
+    assert run(["watch", *at]) == 0
+    loaded = load_champion("tiny", home=quick.home, device="cpu")
+    assert run(["purge", REQUEST, *at]) == 0, capsys.readouterr().out
+    assert run(["watch", *at]) == 0
+    assert load_champion("tiny", home=quick.home, device="cpu").ref == loaded.ref
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pipelines.audit.promotions import INTENT, OUTCOME, ROLLBACK, read_facts
 from pipelines.errors import BadInput, LetheError, Refused, VerificationFailed
 from tasks import promotion
 from tasks.approval import approve
+from tasks.champion import fetched
 from tasks.drift import look
 from tasks.promotion import ALIAS_MOVED, CHECK_FAILED, Wish, log_intent, move_alias, one_promoter, request_of, settle
 from tests.attacks.promotion.world import (
@@ -215,6 +216,20 @@ def _requests_approved(world: World, digest: str) -> list[str]:
     return [
         str(entry["request"]) for entry in lines if entry.get("statement") == digest and entry["kind"] == "approval"
     ]
+
+
+def test_a_fetched_champion_is_used_again_and_an_altered_copy_is_not(world: World) -> None:
+    first = fetched(world.home, world.registry, MODEL)
+    (world.registry.root / "1").rename(world.registry.root / "away")
+    assert fetched(world.home, world.registry, MODEL) == first, "nothing was fetched"
+    (first.folder / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError):
+        fetched(world.home, world.registry, MODEL)
+    (world.registry.root / "away").rename(world.registry.root / "1")
+    assert "llama" in (fetched(world.home, world.registry, MODEL).folder / "config.json").read_text()
+    world.registry.point(MODEL, "champion", "2")
+    with pytest.raises(VerificationFailed, match="log's champion is version 1"):
+        fetched(world.home, world.registry, MODEL)
 
 
 def test_a_watch_logs_what_it_finds_when_it_changes(world: World) -> None:
