@@ -16,7 +16,7 @@ export PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT = false
 export PREFECT_SERVER_UI_V2_ENABLED = false
 export RAY_USAGE_STATS_ENABLED = 0
 
-.PHONY: venv demo test test-slow lint types bench docs verifier methods lock clean
+.PHONY: venv demo test test-slow lint types bench docs verifier attacks methods lock clean
 
 venv: $(STAMP)
 
@@ -61,6 +61,11 @@ verifier: $(STAMP)
 # Every method once on the demo world, and the table of what came of it. Minutes; killed, it goes on where it was.
 methods: $(STAMP)
 	$(BIN)/lethe compare --budget once --report docs/methods.md || test $$? -eq 3
+
+# Every attack by name, then 10,000 mutations of an evidence archive and how many were accepted.
+attacks: $(STAMP)
+	$(BIN)/pytest $(PYTEST_FLAGS) tests/attacks
+	$(BIN)/python -m tests.attacks.mutations 10000
 
 lock: $(STAMP)
 	$(BIN)/python deployments/lock.py requirements.lock

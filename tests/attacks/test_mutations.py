@@ -1,7 +1,5 @@
 """No mutation of an evidence archive verifies, and the count would notice one that did."""
 
-from pathlib import Path
-
 import pytest
 
 from pipelines.audit import archive
