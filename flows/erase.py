@@ -17,6 +17,7 @@ from pipelines.config import RunConfig
 from pipelines.records import Candidate, Record, RequestId
 from tasks.attribution import attribute
 from tasks.evaluator import PROCESS, hand_over
+from tasks.filtering import filter_rows
 from tasks.intake import take_in
 from tasks.outcome import Outcome
 from tasks.quality import check_sets
@@ -86,6 +87,7 @@ def _walk(run: RunContext, evaluator: str) -> Outcome:
 
 
 def _unlearn(run: RunContext) -> tuple[Candidate | None, str | None]:
+    filter_rows(run)
     reference_statistics(run)
     failure = train(run)
     return (None, failure) if failure else (export(run), None)

@@ -146,7 +146,7 @@ def _source(loaded: LoadedModel, job: UnlearningJob) -> CompanionSource:
         return encode_set(loaded, job, Rows.of(rows), name="companion")
 
     return CompanionSource(
-        forget=job.pushed, retain=job.retain, start=loaded, encode=encoded, n_rows=len(job.forget), seed=job.seed
+        forget=job.pushed, retain=job.retain, start=loaded, encode=encoded, n_rows=job.n_pushed, seed=job.seed
     )
 
 
@@ -186,6 +186,12 @@ def _pass(
         device=resolve_device(job.device),
         ended=ended,
     )
+
+
+def min_k_of(loaded: LoadedModel, job: UnlearningJob, rows: Rows, *, name: str) -> list[float]:
+    """The start model's min-k scores of some rows, in nats. Raises BadInput where one cannot be encoded."""
+    scores_N = _score(loaded, encode_set(loaded, job, rows, name=name), job, min_k_scores)
+    return [float(score) for score in scores_N]
 
 
 def drawn(job: UnlearningJob) -> list[list[int]]:
@@ -233,7 +239,7 @@ def training_data(loaded: LoadedModel, job: UnlearningJob, file: Path) -> Traini
         retain=rows["retain"],
         companions={companion.name: list(rows[companion.name].values()) for companion in companions},
         drawn=drawn(job),
-        n_rows=len(job.forget),
+        n_rows=job.n_pushed,
         start=word,
         head=OutputHead.of(loaded.model) if any(said.final is not None for said in word.values()) else None,
         layer=job.params.layer_of(depth) if hidden else None,

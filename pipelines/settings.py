@@ -12,6 +12,7 @@ from pipelines.records import Record
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Scalar = bool | int | float | str
+FilterRule = Literal["none", "twins", "untrained", "either", "both"]
 
 
 class PromptFormat(Record):
@@ -166,6 +167,17 @@ class ScopeSettings(Record):
     )
     neighbours: int = Field(
         default=40, ge=1, title="Neighbours", description="Retain rows closest to the forget set, measured apart."
+    )
+    filter: FilterRule = Field(
+        default="none",
+        title="Filter",
+        description=(
+            "Forget rows that are measured but not pushed. none; twins: a retain row says nearly the same; "
+            "untrained: the start model finds them as unlikely as validation rows; either of these; both of these."
+        ),
+    )
+    filter_similarity: float = Field(
+        default=0.6, gt=0, le=1, title="Twin", description="Jaccard similarity of word 3-grams that makes rows twins."
     )
 
 

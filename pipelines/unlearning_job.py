@@ -38,6 +38,7 @@ class UnlearningJob:
         prompt_format: how a question is written.
         device: auto, cpu or cuda.
         seed: decides pairing, order and adapters.
+        skipped: positions of forget rows that are not pushed; distinct, and not all of them.
         marks: what the stop rule ``gates`` waits for.
     """
 
@@ -52,6 +53,7 @@ class UnlearningJob:
     prompt_format: PromptFormat = field(default_factory=PromptFormat)
     device: str = "auto"
     seed: int = 0
+    skipped: tuple[int, ...] = ()
     marks: StopMarks = field(default_factory=StopMarks)
 
     def __post_init__(self) -> None:
@@ -95,9 +97,16 @@ class UnlearningJob:
     @property
     def pushed(self) -> Rows:
         """The rows that training pushes: the forget rows, and behind them their other wordings if those are wanted."""
+        left = sorted(set(range(len(self.forget))) - set(self.skipped))
+        rows = self.forget.select(left) if self.skipped else self.forget
         if not self.training.wordings:
-            return self.forget
-        return Rows.of([*self.forget, *(other for row in self.forget for other in _other_wordings(row))])
+            return rows
+        return Rows.of([*rows, *(other for row in rows for other in _other_wordings(row))])
+
+    @property
+    def n_pushed(self) -> int:
+        """How many rows of the forget set are pushed."""
+        return len(self.forget) - len(self.skipped)
 
     @property
     def identity(self) -> str:
@@ -117,6 +126,7 @@ class UnlearningJob:
                 "method": [self.method.name, self.method.version, self.params.plain()],
                 "device": self.device,
                 "seed": self.seed,
+                **({"skipped": list(self.skipped)} if self.skipped else {}),
             }
         )
 

@@ -20,6 +20,7 @@ from pipelines.methods import METHODS
 from pipelines.provenance import code_commit, code_digest, lock_digest
 from pipelines.records import Candidate, Digest, Evaluation, Measurement, Record, Verdict
 from tasks.artifacts import show_note
+from tasks.filtering import said as filter_said
 from tasks.intake import taken_in
 from tasks.keys import EVALUATOR, keyring
 from tasks.lineage import earlier
@@ -126,7 +127,7 @@ def _statement(
         approvals=(),
         measured=_measured(evaluations),
         not_measured=(*NOT_MEASURED, *earlier(ws).not_measured),
-        limits=LIMITS,
+        limits=(*LIMITS, *filter_said(ws)),
         log_origin=ORIGIN,
         issued=datetime.now(UTC).replace(microsecond=0),
     )

@@ -102,6 +102,10 @@ def check_settings(run: RunContext) -> None:
     select_metrics(config.evaluation.metrics)
     for name in config.attribution.backends:
         ATTRIBUTORS.require(name)
+    if config.scope.filter in ("untrained", "either", "both") and config.validation is None:
+        raise BadInput(
+            f"scope.filter: '{config.scope.filter}' compares with validation rows; name some, or use 'twins' or 'none'"
+        )
     if config.training.stop != "epochs" and config.validation is None:
         raise BadInput(
             f"training.stop: '{config.training.stop}' needs validation rows, apart from the holdout rows that measure; "

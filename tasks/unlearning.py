@@ -22,6 +22,7 @@ from pipelines.unlearning import train as run_training
 from pipelines.unlearning_job import UnlearningJob
 from tasks.artifacts import show_note
 from tasks.device import device_slot
+from tasks.filtering import narrowed
 from tasks.intake import rows_of, taken_in
 from tasks.progress import Progress
 from tasks.scope import set_rows
@@ -96,7 +97,12 @@ def export(run: RunContext) -> Candidate:
 
 
 def job_of(ws: Workspace) -> UnlearningJob:
-    """Everything that decides the candidate, from the vault and the configuration."""
+    """Everything that decides the candidate, from the vault and the configuration; skipped rows are not pushed."""
+    return narrowed(ws, whole_job(ws))
+
+
+def whole_job(ws: Workspace) -> UnlearningJob:
+    """The same with every forget row."""
     config = ws.run.config
     params = config.method_params()
     if not isinstance(params, MethodParams):
