@@ -20,7 +20,6 @@ from pipelines.errors import BadInput, VerificationFailed
 from tests.attacks.world import ISSUED, ORIGIN, STRANGER, named
 
 ROOT = Path(__file__).parents[3]
-APPENDERS, EACH = 8, 25
 
 
 @pytest.fixture
@@ -249,13 +248,24 @@ for number in range(done, each):
 
 def test_killed_appenders_lose_and_double_nothing(tmp_path: Path) -> None:
     """Eight processes append side by side, are killed at random points and started again until all is acknowledged."""
+    assert _killed_and_restarted(tmp_path, appenders=8, each=25, kills=12, wait_s=120) >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_hundred_killed_appenders_lose_and_double_nothing(tmp_path: Path) -> None:
+    assert _killed_and_restarted(tmp_path, appenders=200, each=10, kills=400, wait_s=840) >= 100
+
+
+def _killed_and_restarted(folder: Path, *, appenders: int, each: int, kills: int, wait_s: float) -> int:
+    """Run appenders, kill at random, start again, and check the log; returns how many were killed."""
 
     def start(worker: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", APPENDER, str(tmp_path), str(worker), str(EACH)], cwd=ROOT)
+        return subprocess.Popen([sys.executable, "-c", APPENDER, str(folder), str(worker), str(each)], cwd=ROOT)
 
-    log, random, kills = AuditLog(tmp_path / "log", ORIGIN), Random(7), 0
-    running = {worker: start(worker) for worker in range(APPENDERS)}
-    deadline = time.monotonic() + 120
+    log, random, killed = AuditLog(folder / "log", ORIGIN), Random(7), 0
+    running = {worker: start(worker) for worker in range(appenders)}
+    deadline = time.monotonic() + wait_s
     while running and time.monotonic() < deadline:
         time.sleep(0.02 + random.random() * 0.05)
         for worker, process in list(running.items()):
@@ -264,15 +274,25 @@ def test_killed_appenders_lose_and_double_nothing(tmp_path: Path) -> None:
             elif process.poll() is not None:
                 running[worker] = start(worker)
         busy = [process for process in running.values() if process.poll() is None]
-        if busy and kills < 12 and log.entries_path.exists():
+        if busy and killed < kills and log.entries_path.exists():
             random.choice(busy).send_signal(signal.SIGKILL)
-            kills += 1
+            killed += 1
+    for process in running.values():
+        process.kill()
     assert not running
-    assert kills >= 4
+    _check_acknowledged(folder, log, appenders=appenders, each=each)
+    return killed
+
+
+def _check_acknowledged(folder: Path, log: AuditLog, *, appenders: int, each: int) -> None:
     found = {(line.entry["worker"], line.entry["number"]): line.index for line in log.lines()}
-    assert len(list(log.lines())) == len(found) == APPENDERS * EACH
-    for worker in range(APPENDERS):
-        for number, index in enumerate((tmp_path / f"acknowledged-{worker}").read_text().split()):
+    assert len(list(log.lines())) == len(found) == appenders * each
+    for worker in range(appenders):
+        acknowledged = (folder / f"acknowledged-{worker}").read_text().split()
+        assert len(acknowledged) == each
+        for number, index in enumerate(acknowledged):
             # A kill between the log and the note of it makes the appender ask again: the answer is the same entry.
             assert found[worker, number] == int(index)
-    assert parse_checkpoint(log.checkpoint(STRANGER)).checkpoint.size == APPENDERS * EACH
+    head = parse_checkpoint(log.checkpoint(STRANGER)).checkpoint
+    leaves = [line.leaf for line in log.lines()]
+    assert (head.size, head.root) == (appenders * each, root(leaves))
