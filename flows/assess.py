@@ -19,6 +19,7 @@ from tasks.assessment import alone, candidate_of, sealed_run
 from tasks.certificate import certify
 from tasks.evaluation import measure, score
 from tasks.evaluator import Assessment, Said, ToParent, end_with_parent, own_channel, say, what_is_asked
+from tasks.exports import enclose
 from tasks.judgement import judge
 from tasks.workspace import RunContext
 
@@ -49,7 +50,8 @@ def _evaluate(run: RunContext) -> tuple[Evaluation, ...]:
 def _sign(
     run: RunContext, refusal: str | None, candidate: Candidate | None, evaluations: tuple[Evaluation, ...]
 ) -> None:
-    certify(run, judge(run, refusal, evaluations), candidate, evaluations)
+    certified = certify(run, judge(run, refusal, evaluations), candidate, evaluations)
+    enclose(run, certified, candidate, evaluations)
 
 
 def main() -> int:

@@ -100,6 +100,11 @@ class RequestFile(Record):
         min_length=1, title="Requester", description="Who asks; kept in the vault, elsewhere only as a keyed digest."
     )
     received: AwareDatetime = Field(title="Received", description="When the request arrived, with a time zone.")
+    recipients: tuple[str, ...] = Field(
+        default=(),
+        title="Recipients",
+        description="To whom the data or a model made from it was passed on, and who must be told (GDPR Art. 19).",
+    )
 
 
 class ErasureRequest(Record):
@@ -113,12 +118,13 @@ class ErasureRequest(Record):
     requester_commitment: Digest
     received: AwareDatetime
     deadline: AwareDatetime
+    recipients: int = 0
 
 
-def deadline_after(received: datetime) -> datetime:
-    """One calendar month after ``received`` (GDPR Art. 12(3)); the last day of a shorter month."""
+def deadline_after(received: datetime, *, months: int = 1) -> datetime:
+    """Calendar months after ``received`` (GDPR Art. 12(3): one, or up to three); the last day of a shorter month."""
     at = received.astimezone(UTC)
-    year, month = (at.year + 1, 1) if at.month == 12 else (at.year, at.month + 1)
+    year, month = at.year + (at.month + months - 1) // 12, (at.month + months - 1) % 12 + 1
     after_next = date(year + month // 12, month % 12 + 1, 1)
     return at.replace(year=year, month=month, day=min(at.day, (after_next - timedelta(days=1)).day))
 

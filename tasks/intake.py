@@ -163,6 +163,7 @@ def _sealed(arrived: RequestFile, ws: Workspace) -> ErasureRequest:
         requester_commitment=ws.keyed(arrived.requester),
         received=arrived.received,
         deadline=deadline_after(arrived.received),
+        recipients=len(arrived.recipients),
     )
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from flows.cli import audit, compare, erasure, interop, library, measure, method, promotion
+from flows.cli import audit, compare, erasure, interop, library, measure, method, promotion, request_life
 from pipelines.errors import LetheError
 from pipelines.home import Home
 
@@ -32,6 +32,7 @@ compare.add_to(app)
 interop.add_to(app)
 promotion.add_to(app)
 audit.add_to(app)
+request_life.add_to(app)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Verbs that carry requests: ``demo``, ``run``, ``status`` and ``purge``."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,14 +90,19 @@ def _print_outcome(outcome: "Outcome") -> None:
 
 def status(
     request: Annotated[str | None, typer.Argument(help="Request id; all requests when left out.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write all requests as one page, for those who watch the deadlines.")
+    ] = None,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> int:
     """Where each request stands: deadline, stage, gates."""
     folder = opened(home)
-    from tasks.status import request_states
+    from tasks.request_life import current_states, write_page
 
-    states = request_states(folder, request)
+    states = current_states(folder, request)
+    if html is not None:
+        write_page(folder, html, now=datetime.now(UTC))
     if as_json:
         print_json([state.plain() for state in states])
         return 0
