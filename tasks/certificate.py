@@ -29,12 +29,13 @@ from tasks.stage import stage
 from tasks.workspace import ORIGIN, RunContext, Workspace
 
 FILE = "certificate.json"
-NOT_MEASURED = (
-    "relearning: whether a few steps on part of the forget set bring the rest back",
-    "quantisation: whether a lower precision of the weights brings answers back",
-    "depth: whether inner layers still hold what the output no longer says",
-    "other languages and adversarial prompts",
-)
+PROBED = {
+    "relearning": "relearning: whether a few steps on part of the forget set bring the rest back",
+    "int4_extraction_strength": "quantisation: whether a lower precision of the weights brings answers back",
+    "depth": "depth: whether inner layers still hold what the output no longer says",
+    "worst_case": "adversarial prompts: whether another way of asking brings answers back",
+}
+"""A probe's measure, and what is not known without it."""
 LIMITS = (
     "The figures describe these digests, this data and these attacks; they do not show that the data is gone.",
     "A forget-quality p-value compares two models on few rows; it is no proof of erasure.",
@@ -105,6 +106,13 @@ def _issued(ws: Workspace, payload: bytes, candidate: Candidate | None) -> bytes
     )
 
 
+def not_measured(evaluations: tuple[Evaluation, ...]) -> tuple[str, ...]:
+    """What nobody looked for in the candidate; a measure without a value looked for nothing."""
+    candidate = (m for e in evaluations if e.role == "candidate" for m in e.measurements)
+    found = {m.metric for m in candidate if m.value is not None}
+    return (*(line for metric, line in PROBED.items() if metric not in found), "other languages")
+
+
 def _statement(
     ws: Workspace, verdict: Verdict, candidate: Candidate | None, evaluations: tuple[Evaluation, ...]
 ) -> bytes:
@@ -126,7 +134,7 @@ def _statement(
         gates=tuple(GateRecord(gate.gate, gate.passed, gate.measurements) for gate in verdict.gates),
         approvals=(),
         measured=_measured(evaluations),
-        not_measured=(*NOT_MEASURED, *earlier(ws).not_measured),
+        not_measured=(*not_measured(evaluations), *earlier(ws).not_measured),
         limits=(*LIMITS, *filter_said(ws)),
         log_origin=ORIGIN,
         issued=datetime.now(UTC).replace(microsecond=0),

@@ -25,7 +25,7 @@ from pipelines.report.data import (
 )
 from pipelines.score_table import FORGET
 from tasks.artifacts import show_note
-from tasks.certificate import LIMITS, NOT_MEASURED, Certified
+from tasks.certificate import LIMITS, Certified, not_measured
 from tasks.keys import LOG, keyring
 from tasks.outcome import Outcome, RegisteredVersion
 from tasks.progress import Progress
@@ -113,7 +113,7 @@ def _data(
         certificate_path=certified.path,
         certificate_digest=certified.digest,
         verify_command=shlex.join(["lethe", "verify", certified.path, "--trust", str(ws.home.keys / "trust.json")]),
-        not_measured=NOT_MEASURED,
+        not_measured=not_measured(evaluations),
         limits=LIMITS,
     )
 
