@@ -51,10 +51,11 @@ def compare(  # noqa: PLR0917 - one parameter per option
     """Search methods and settings under a budget, judged as a run is; exit code 3 where nothing passes."""
     if (request is None) != (config is None):
         raise BadInput("compare: give both --request and --config, or neither for the demo world")
+    processors = os.cpu_count() or 1
     if jobs is None:
-        jobs = 1 if runner == "thread" else len(os.sched_getaffinity(0))
+        jobs = 1 if runner == "thread" else processors
     # Each trial gets its share of the processors; what trains with another number of threads is another candidate.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // jobs)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors // max(1, jobs))))
     folder = opened(home)
     from pipelines.config import validated
     from pipelines.search.settings import Budget, SearchSettings

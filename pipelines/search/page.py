@@ -50,6 +50,7 @@ def _draw(axes: Axes, board: Leaderboard) -> None:
         if "extraction" in figures and "utility" in figures:
             axes.plot(figures["extraction"], figures["utility"], marker="*", markersize=13, color="#24292f", ls="none")
             axes.annotate(name, (figures["extraction"], figures["utility"]), xytext=(6, 6), textcoords="offset points")
+    axes.set_xscale("symlog", linthresh=0.05)  # the start model lies at 1, all that matters near the reference
     axes.set_xlabel("extraction strength of the forget set (the reference never saw it)")
     axes.set_ylabel("model utility")
     axes.grid(visible=True, color="#e4e8ec")
@@ -75,7 +76,7 @@ def _scatter(
 
 def _draw_front(axes: Axes, standings: Sequence[Standing]) -> None:
     points = sorted((s.result.figures["extraction"], s.result.figures["utility"]) for s in standings)
-    if points:
+    if len(points) > 1:
         axes.plot(*zip(*points, strict=True), color="#57606a", linewidth=0.9, linestyle="--", label="Pareto front")
 
 

@@ -32,7 +32,7 @@ SPACES: Mapping[str, SearchSpace] = MappingProxyType(
         "npo": _kept(20.0, {"params.beta": 0.2}, {"params.beta": LogUniform(0.05, 1.0)}),
         "simnpo": _kept(
             20.0,
-            {"params.beta": 2.5, "params.gamma": 1.0, "params.delta": 0.0},
+            {"params.beta": 2.087, "params.gamma": 1.897, "params.delta": 1.0, ALPHA: 85.75, RATE: 1.5715, PATIENCE: 1},
             {
                 "params.beta": LogUniform(0.5, 10.0),
                 "params.gamma": LogUniform(0.1, 3.0),
