@@ -95,10 +95,8 @@ def test_the_front_holds_what_nothing_else_beats() -> None:
 def test_csv_has_one_line_per_setting_and_the_page_needs_nothing_else(tmp_path: Path) -> None:
     board = board_of(tmp_path, result("npo", 0.2), result("wga", -0.1, value="<b>"))
     lines = list(csv.DictReader(io.StringIO(as_csv(board))))
-    assert [(line["method"], line["tightest_gate"]) for line in lines] == [
-        ("npo", "probability"),
-        ("<b>", "probability"),
-    ]
+    assert [line["method"] for line in lines] == ["npo", "wga"]
+    assert {line["tightest_gate"] for line in lines} == {"probability"}
     png = pareto_png(board)
     assert png == pareto_png(board)
     assert png.startswith(b"\x89PNG")
