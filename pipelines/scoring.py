@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipelines.config import PromptFormat
-from pipelines.data.encode import IGNORED, Encoded, collate, encode, length_batches
+from pipelines.data.encode import IGNORED, Encoded, collate, encode, length_batches, tokenised
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
 from pipelines.in_context import Context
@@ -77,11 +77,15 @@ def questions(
         BadInput: a row does not fit into the model's context, or an answer is empty; names split and row.
     """
     found: list[Question] = []
+    pairs = (pair for rows in splits.values() for row in rows for _, _, pair in _variants(row))
+    known = tokenised(tokenizer, pairs, prompt_format=prompt_format)
     for split, rows in splits.items():
         for number, row in enumerate(rows):
             try:
                 for variant, index, pair in _variants(row):
-                    plain = _encode(tokenizer, pair, prompt_format, max_length, number)
+                    plain = encode(
+                        tokenizer, *pair, prompt_format=prompt_format, max_length=max_length, row=number, known=known
+                    )
                     encoded = context.before(plain) if context else plain
                     packed = len(zlib.compress(pair[1].encode("utf-8")))
                     found.append(Question(split, number, variant, index, encoded, zlib_bytes=packed))
@@ -98,12 +102,6 @@ def _variants(row: Row) -> Iterator[tuple[Variant, int, tuple[str, str]]]:
         yield Variant.PERTURBED_ANSWER, index, (row.question, wrong)
     if row.paraphrased_question is not None:
         yield Variant.PARAPHRASED_QUESTION, 0, (row.paraphrased_question, row.answer)
-
-
-def _encode(
-    tokenizer: PreTrainedTokenizerBase, pair: tuple[str, str], prompt_format: PromptFormat, max_length: int, row: int
-) -> Encoded:
-    return encode(tokenizer, *pair, prompt_format=prompt_format, max_length=max_length, row=row)
 
 
 def score_questions(

@@ -20,11 +20,16 @@ class Words(Tokenizer):  # type: ignore[misc]  # the library has no types
 
     def __init__(self) -> None:
         self._ascii = DefaultTokenizer(use_stemmer=True)
+        self._seen: dict[str, list[str]] = {}  # stemming costs more than everything else here
 
     def tokenize(self, text: str) -> list[str]:
         """The words of a text, in order."""
-        words = WORD.findall(text.lower())
-        return [part for word in words for part in (self._ascii.tokenize(word) if word.isascii() else [word])]
+        return [part for word in WORD.findall(text.lower()) for part in self._parts(word)]
+
+    def _parts(self, word: str) -> list[str]:
+        if word not in self._seen:
+            self._seen[word] = self._ascii.tokenize(word) if word.isascii() else [word]
+        return self._seen[word]
 
 
 def rouge_l_recall(scorer: RougeScorer, reference: str, answer: str) -> float | None:

@@ -5,7 +5,7 @@ model that has never seen a row still predicts where a sentence ends. Shapes: B 
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,6 +86,7 @@ def encode(
     prompt_format: PromptFormat,
     max_length: int,
     row: int,
+    known: Mapping[str, Sequence[int]] | None = None,
 ) -> Encoded:
     """Tokens of one prompt and its answer, tokenised apart: the prompt's tokens never depend on the answer.
 
@@ -96,13 +97,16 @@ def encode(
         prompt_format: how the question is written.
         max_length: the model's context in tokens.
         row: index used in the error message, where text may not stand.
+        known: tokens of texts that need not be tokenised again; from :func:`tokenised`.
 
     Raises:
         BadInput: the row does not fit into the model's context, or has no answer token.
     """
     special = not (prompt_format.chat and question)
-    prompt_ids = tokenizer.encode(render_prompt(tokenizer, question, prompt_format), add_special_tokens=False)
-    answer_ids = tokenizer.encode(render_answer(question, answer, prompt_format), add_special_tokens=False)
+    texts = (render_prompt(tokenizer, question, prompt_format), render_answer(question, answer, prompt_format))
+    prompt_ids, answer_ids = (
+        known[text] if known else tokenizer.encode(text, add_special_tokens=False) for text in texts
+    )
     start = [tokenizer.bos_token_id] if special and tokenizer.bos_token_id is not None else []
     end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
     ids = (*start, *prompt_ids, *answer_ids, *end)
@@ -114,6 +118,21 @@ def encode(
         )
     first = len(start) + len(prompt_ids)
     return Encoded(input_ids=tuple(ids), answer_start=first, answer_end=first + len(answer_ids))
+
+
+def tokenised(
+    tokenizer: PreTrainedTokenizerBase, pairs: Iterable[tuple[str, str]], *, prompt_format: PromptFormat
+) -> Mapping[str, Sequence[int]]:
+    """Tokens of every prompt and answer of some (question, answer) pairs: each text once, all in one call.
+
+    Holds text; it should not outlive the call that needs it.
+    """
+    texts = dict.fromkeys(
+        text
+        for question, answer in pairs
+        for text in (render_prompt(tokenizer, question, prompt_format), render_answer(question, answer, prompt_format))
+    )
+    return dict(zip(texts, tokenizer([*texts], add_special_tokens=False)["input_ids"], strict=True)) if texts else {}
 
 
 def collate(items: Sequence[Encoded], *, pad_id: int) -> Batch:
