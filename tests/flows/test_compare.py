@@ -18,7 +18,10 @@ from flows.erase import RequestReference, erase
 from pipelines.config import load_config
 from pipelines.provenance import ROOT
 from pipelines.search.settings import Budget, SearchSettings
+from pipelines.unlearning import unlearn
 from tasks.comparison import Compared
+from tasks.unlearning import job_of
+from tasks.workspace import Workspace, open_run
 from tests.flows.company import REQUEST, Company
 from tests.flows.company import found as found_company
 from tests.flows.refusal import WORDS, refuses
@@ -78,12 +81,22 @@ def test_a_run_with_the_winner_makes_the_candidate_that_was_tried(quick: Company
     (entry,) = [entry for entry in _log(quick) if entry["kind"] == "search"]
     assert (entry["settings_tried"], entry["config"]) == (3, load_config(folder / "winner.yaml").content_digest())
 
+    winner = load_config(folder / "winner.yaml")
+    again = open_run(REQUEST, str(quick.request), config=winner, policy=str(quick.policy), home=str(quick.home))
+    made = unlearn(job_of(Workspace.of(again)), quick.root / "made")
+    assert made.model.digest == best.result.candidate
+
+
+@pytest.mark.slow
+def test_the_winner_is_carried_out_and_a_second_search_tries_nothing_again(quick: Company) -> None:
+    found = _compare(quick)
     before = _log(quick)
     assert _compare(quick) == found
-    assert _log(quick) == before, "a second search tries nothing again"
-
-    outcome = erase(_reference(quick), load_config(folder / "winner.yaml"), str(quick.policy), str(quick.home))
-    assert outcome.candidate_digest == best.result.candidate
+    assert _log(quick) == before
+    winner = load_config(Path(found.folder) / "winner.yaml")
+    outcome = erase(_reference(quick), winner, str(quick.policy), str(quick.home))
+    assert outcome.registered
+    assert outcome.candidate_digest == found.board.standings[0].result.candidate
 
 
 def _nothing_trained_is_left(company: Company) -> None:
