@@ -3,8 +3,10 @@
 A bench is one module exporting one constant ``BENCH``, plus its name in the tuple below.
 """
 
-from bench import dag, log, loop, start, verify
+from bench import dag, evaluation, log, loop, start, verify
 from bench.base import Bench
 from pipelines.registry import Registry
 
-BENCHES: Registry[Bench] = Registry("bench", start.BENCH, dag.BENCH, log.BENCH, verify.BENCH, loop.BENCH)
+BENCHES: Registry[Bench] = Registry(
+    "bench", start.BENCH, dag.BENCH, evaluation.BENCH, log.BENCH, verify.BENCH, loop.BENCH
+)
