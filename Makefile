@@ -50,9 +50,10 @@ test-slow: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python -m bench
 
-# The command reference, drawn from the program itself.
+# The command reference and the schemas of the statements, drawn from the program itself.
 docs: $(STAMP)
 	PYTHONPATH=. $(BIN)/python -m typer flows.cli utils docs --name lethe --title "The lethe command" --output docs/cli.md
+	$(BIN)/python -m pipelines.audit.schema docs/schemas
 
 # The verifier in one file: it needs Python 3.11 or later and nothing else.
 verifier: $(STAMP)
