@@ -13,6 +13,7 @@ from pathlib import Path
 
 from torch import nn
 
+from pipelines.adapter_fusion import AdapterFacts, keep_adapter
 from pipelines.adapters import add_adapters, merge_adapters, train_only
 from pipelines.audit.canonical import canonical, digest, parse_strict
 from pipelines.checkpoints import WEIGHTS, Checkpoints, load_trained
@@ -24,7 +25,7 @@ from pipelines.records import Candidate
 from pipelines.reference import REFERENCE, depth_of, prepared, reference_statistics, training_data
 from pipelines.training import Progress, run_loop
 from pipelines.training_data import Loop, TrainingData, epoch_batches
-from pipelines.unlearning_job import UnlearningJob, load_start
+from pipelines.unlearning_job import UnlearningJob, encode_set, load_start
 
 __all__ = ["REFERENCE", "TrainingResult", "export", "read_result", "reference_statistics", "train", "unlearn"]
 
@@ -114,18 +115,27 @@ def with_weights(job: UnlearningJob, weights: Path) -> LoadedModel:
     return loaded if job.lora is None else replace(loaded, model=merge_adapters(model))
 
 
-def unlearn(job: UnlearningJob, out: Path, *, progress: Callable[[Progress], None] | None = None) -> Candidate:
+def unlearn(
+    job: UnlearningJob,
+    out: Path,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    adapter: Path | None = None,
+) -> Candidate:
     """All three stages. Interrupted and called again, it goes on where it was; its work folder is removed at the end.
 
     Args:
         job: the run.
         out: model folder to make; ``<out>.work`` beside it holds the work in progress.
         progress: told of every optimiser step.
+        adapter: folder to keep the adapter in, so that it can be fused with those of other requests; None keeps none.
 
     Raises:
         BadInput: ``out`` exists, the model or a row cannot be used, or there is no space left on the device.
         TrainingDiverged: the loss stopped being a finite number.
     """
+    if adapter is not None and job.lora is None:
+        raise BadInput(f"{adapter}: no adapter is trained; give lora settings")
     if out.exists():
         raise BadInput(f"{out}: exists already; name a folder that does not")
     work = out.with_name(out.name + ".work")
@@ -142,6 +152,8 @@ def unlearn(job: UnlearningJob, out: Path, *, progress: Callable[[Progress], Non
         if Checkpoints(work).latest() is None:  # nothing that another run could go on from
             shutil.rmtree(work)
         raise
+    if adapter is not None:
+        _keep(job, work, adapter)
     candidate = export(job, out, trained=work)
     if isinstance(job.method, Procedure) and job.method.keeps is not None:
         kept = out.with_name(out.name + ".context")
@@ -149,6 +161,16 @@ def unlearn(job: UnlearningJob, out: Path, *, progress: Callable[[Progress], Non
         (work / job.method.keeps).replace(kept / job.method.keeps)
     shutil.rmtree(work)
     return candidate
+
+
+def _keep(job: UnlearningJob, work: Path, adapter: Path) -> None:
+    if job.lora is None:
+        raise ValueError("an adapter is to be kept, but none was trained")
+    loaded = load_start(job)
+    model = _trainable(loaded, job)
+    load_trained(model, work / WEIGHTS)
+    facts = AdapterFacts(start=job.model.digest, lora=job.lora, method=job.method.name, rows=len(job.forget))
+    keep_adapter(model, encode_set(loaded, job, job.forget, name="forget"), facts=facts, out=adapter)
 
 
 def _trainable(loaded: LoadedModel, job: UnlearningJob) -> nn.Module:

@@ -84,7 +84,7 @@ class Share:
 
     Attributes:
         change_OI: W_i - W_0.
-        gram_II: X_i' X_i over the answer positions of its forget rows.
+        gram_II: X_i' X_i over the tokens of its forget rows.
     """
 
     change_OI: torch.Tensor

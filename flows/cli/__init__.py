@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from flows.cli import audit, compare, erasure, interop, library, measure, method, promotion, request_life
+from flows.cli import adapters, audit, compare, erasure, interop, library, measure, method, promotion, request_life
 from pipelines.errors import LetheError
 from pipelines.home import Home
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 erasure.add_to(app)
 library.add_to(app)
 method.add_to(app)
+adapters.add_to(app)
 measure.add_to(app)
 compare.add_to(app)
 interop.add_to(app)

@@ -61,6 +61,9 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     ] = None,
     wordings: Annotated[bool, typer.Option(help="Also push the paraphrases that forget rows carry.")] = LOOP.wordings,
     lora_r: Annotated[int, typer.Option(help="Rank of LoRA adapters; 0 trains all weights.", min=0)] = 0,
+    keep_adapter: Annotated[
+        Path | None, typer.Option(help="Folder to keep the LoRA adapter in, for lethe fuse; as private as the rows.")
+    ] = None,
     prompt: Prompt = None,
     chat: Chat = False,
     seed: Seed = 0,
@@ -96,7 +99,7 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
         seed=seed,
         marks=StopMarks() if policy is None else marks_of(load_policy(policy).gates),
     )
-    candidate = _run(job, out.absolute(), quiet=as_json)
+    candidate = _run(job, out.absolute(), adapter=keep_adapter, quiet=as_json)
     if as_json:
         print_json(candidate.plain())
     else:
@@ -120,7 +123,7 @@ def _method(name: str, pairs: list[str]) -> "tuple[AnyMethod, MethodParams]":
     return chosen, validated(chosen.params, settings(pairs), where=f"--set of method {name}")
 
 
-def _run(job: "UnlearningJob", out: Path, *, quiet: bool) -> "Candidate":
+def _run(job: "UnlearningJob", out: Path, *, adapter: Path | None, quiet: bool) -> "Candidate":
     from pipelines.unlearning import unlearn as library_unlearn
     from tasks.progress import Progress
 
@@ -130,7 +133,7 @@ def _run(job: "UnlearningJob", out: Path, *, quiet: bool) -> "Candidate":
         progress(at.step, at.total, " ".join(f"{name} {value:.3g}" for name, value in at.metrics.items()))
 
     with live_stages(quiet=quiet):
-        made = library_unlearn(job, out, progress=tell)
+        made = library_unlearn(job, out, progress=tell, adapter=adapter)
         progress(1, 1, f"stopped by {made.stop_reason}")  # the stop rule may end before the last step
     return made
 
