@@ -1,14 +1,20 @@
 """Each gate's arithmetic at its mark, from both sides."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from pipelines.config import load_policy
 from pipelines.gates import GATES, Judged
 from pipelines.gates.base import all_of, at_least, at_most, within
+from pipelines.judgement import check_policy
+from pipelines.probing import wanted_probes
 from pipelines.records import GateResult
 from pipelines.statistics import Interval
 from tests.scored import evaluation, measurement
+
+POLICIES = Path(__file__).parents[3] / "deployments" / "policies"
 
 
 def _judge(name: str, marks: dict[str, object], judged: Judged) -> GateResult:
@@ -155,6 +161,71 @@ def test_the_tightest_of_several_marks_is_the_one_with_the_least_share_left() ->
 
 
 def test_a_result_carries_its_margin_and_none_where_nothing_was_measured() -> None:
-    marks = {"margin": 0.125}
+    marks: dict[str, object] = {"margin": 0.125}
     assert _judge("extraction_strength", marks, _alone("extraction_strength_gap", 0.25)).margin == -1.0
     assert _judge("extraction_strength", marks, _alone("probability", 0.25)).margin is None
+
+
+def _measured(**values: float) -> Judged:
+    """What was measured for the candidate on the forget set, without any spread."""
+    found = [measurement(metric, "forget", value) for metric, value in values.items()]
+    return Judged(candidate=evaluation("candidate", *found), start=None, reference=None)
+
+
+@pytest.mark.parametrize(
+    ("depth", "spread", "passes"), [(0.75, 0.0, True), (0.875, 0.125, True), (0.74, 0.0, False), (0.875, 0.25, False)]
+)
+def test_depth_must_reach_its_level_at_the_lower_end(depth: float, spread: float, passes: bool) -> None:
+    result = _judge("depth", {"least": 0.75}, _alone("depth", depth, spread=spread))
+    assert result.passed is passes
+    assert result.value == depth - spread
+
+
+RELEARNT = {"relearning_gap": 0.0, "relearning_lora_gap": 0.0, "relearning_related_gap": 0.0, "relearning_taught": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("changed", "passes"),
+    [
+        ({}, True),
+        ({"relearning_gap": 0.125}, True),
+        ({"relearning_gap": 0.126}, False),
+        ({"relearning_lora_gap": 0.126}, False),
+        ({"relearning_related_gap": 0.126}, False),
+        ({"relearning_gap": -0.9}, True),
+        ({"relearning_taught": 0.49}, False),
+    ],
+)
+def test_relearning_may_bring_back_no_more_than_the_margin_and_must_have_taught(
+    changed: dict[str, float], passes: bool
+) -> None:
+    marks: dict[str, object] = {"margin": 0.125, "taught": 0.5}
+    assert _judge("relearning", marks, _measured(**{**RELEARNT, **changed})).passed is passes
+
+
+ROUNDED = {f"{s}_{m}_gap": 0.0 for s in ("int4", "nf4") for m in ("extraction_strength", "probability")}
+
+
+@pytest.mark.parametrize(
+    ("changed", "passes"),
+    [
+        ({}, True),
+        ({"int4_extraction_strength_gap": 0.26}, False),
+        ({"nf4_extraction_strength_gap": 0.26}, False),
+        ({"nf4_extraction_strength_gap": -0.9}, True),
+        ({"int4_probability_gap": 0.13}, False),
+        ({"nf4_probability_gap": -0.13}, False),
+        ({"nf4_probability_gap": 0.125, "int4_probability_gap": -0.125}, True),
+    ],
+)
+def test_four_bits_may_neither_bring_it_back_nor_make_it_strange(changed: dict[str, float], passes: bool) -> None:
+    marks: dict[str, object] = {"extraction_margin": 0.25, "probability_margin": 0.125}
+    assert _judge("four_bit", marks, _measured(**{**ROUNDED, **changed})).passed is passes
+
+
+def test_every_policy_that_is_shipped_can_be_judged_and_strict_reads_its_probes() -> None:
+    shipped = {path.stem: load_policy(path) for path in POLICIES.glob("*.yaml")}
+    for policy in shipped.values():
+        check_policy(policy)
+    assert shipped["strict"].gates.keys() - shipped["default"].gates.keys() == {"depth", "relearning", "four_bit"}
+    assert wanted_probes((), shipped["strict"]) == ("relearning", "quantisation", "depth")
