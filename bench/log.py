@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from io import FileIO
 from itertools import islice
 from pathlib import Path
-from statistics import median
 
 from bench.base import Bench, Figure
 from pipelines.audit.canonical import sha256_bytes
@@ -104,7 +103,7 @@ def _head(log: AuditLog) -> Checkpoint:
 
 
 def _median(work: Callable[[], object], times: int) -> float:
-    return median(_seconds(work) for _ in range(times))
+    return sorted(_seconds(work) for _ in range(times))[times // 2]
 
 
 def _seconds(work: Callable[[], object]) -> float:
