@@ -68,8 +68,7 @@ def test_task_vector_is_the_overfit_model_mirrored_at_the_start(model: ModelRef,
         torch.testing.assert_close(mirrored[name], 3 * before - 2 * learnt[name], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["task_vector", "sku"])
-@pytest.mark.parametrize("lora", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize(("method", "lora"), [("task_vector", None), ("sku", LORA)], ids=["full", "lora"])
 def test_a_killed_subtraction_goes_on_to_the_same_bytes(
     model: ModelRef, tmp_path: Path, method: str, lora: LoraSettings | None
 ) -> None:
@@ -154,6 +153,7 @@ def test_retrain_is_plain_fine_tuning_of_the_base_on_what_is_kept(
     assert (candidate.steps, candidate.epochs) == (3, 3)
 
 
+@pytest.mark.slow
 def test_a_retrained_model_does_not_know_the_forget_rows(model: ModelRef, base: ModelRef, tmp_path: Path) -> None:
     settings = TrainingSettings(epochs=40, batch_size=10, learning_rate=1e-2)
     params = {"base": base.path, "base_digest": base.digest}
