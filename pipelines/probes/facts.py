@@ -5,7 +5,7 @@ subject is the longest run of capitalised words in the question. Where a row giv
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -60,14 +60,13 @@ def subject_of(question: str) -> str | None:
     return max(names, key=len, default="") or None
 
 
-def closest(text: str, others: Sequence[str], *, apart_from: Iterable[int] = ()) -> list[int]:
+def closest(text: str, others: Sequence[str]) -> list[int]:
     """Positions of the other texts, those that share most words with the text first (Jaccard similarity of words)."""
-    ours, skipped = _words(text), set(apart_from)
-    ranked = sorted(
-        (i for i in range(len(others)) if i not in skipped),
+    ours = _words(text)
+    return sorted(
+        range(len(others)),
         key=lambda i: (-len(ours & _words(others[i])) / max(1, len(ours | _words(others[i]))), i),
     )
-    return ranked
 
 
 def _shared(said: Sequence[Sequence[str]]) -> int:
