@@ -6,8 +6,8 @@ on. Neither is proof, and no gate knows of it: a skipped row that is still remem
 """
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 
+import numpy as np
 from pydantic import Field
 
 from pipelines.data.rows import Rows
@@ -64,7 +64,7 @@ def untrained(scores: Sequence[float], unseen: Sequence[float]) -> tuple[bool, .
         scores: min-k scores of the forget rows, in nats.
         unseen: of the unseen rows; at least one.
     """
-    level = median(unseen)
+    level = float(np.median(unseen))
     return tuple(score >= level for score in scores)
 
 
