@@ -67,7 +67,7 @@ class Registration(Record):
 def settings_of(config: RunConfig) -> dict[str, Scalar]:
     """The method, its parameters, the loop's settings, the adapter's and the seed; no path and no prompt."""
     parts: dict[Name, dict[str, object]] = {
-        "params": config.method_params().model_dump(mode="json"),
+        "params": config.method_params().model_dump(mode="json", exclude={"base"}),  # a path; its digest is shown
         "training": config.training.plain(),
         "lora": config.lora.plain() if config.lora else {},
     }
