@@ -7,13 +7,14 @@ start model, the same rows as tokens and the same batches as the product's.
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench import naive
 from bench.workload import WORKLOADS, Workload, job_of
 from pipelines.adapters import add_adapters
+from pipelines.data.encode import Encoded
 from pipelines.methods.npo import NPOParams
 from pipelines.pairing import PairedBatch, draw_retain, paired_batches
 from pipelines.unlearning import unlearn
@@ -101,12 +102,7 @@ def plain_losses(job: UnlearningJob, recipe: naive.Recipe, *, stepped: Callable[
     loaded, second = load_start(job), load_start(job)
     forget = encode_set(loaded, job, job.forget, name="forget")
     retain = encode_set(loaded, job, job.retain, name="retain")
-    batches: list[PairedBatch] = []
-    drawn = draw_retain(len(retain), per_epoch=len(forget), epochs=job.training.epochs, seed=job.seed)
-    for epoch, positions in enumerate(drawn):
-        size = job.training.batch_size
-        pairs = dict(enumerate(retain))
-        batches += paired_batches(forget, pairs, drawn=positions, batch_size=size, seed=job.seed, epoch=epoch)
+    batches = batches_of(job, forget, retain)
     return naive.train(
         loaded.model if job.lora is None else add_adapters(loaded.model, job.lora, seed=job.seed),
         second.model,
@@ -116,6 +112,16 @@ def plain_losses(job: UnlearningJob, recipe: naive.Recipe, *, stepped: Callable[
         recipe=recipe,
         stepped=stepped,
     )
+
+
+def batches_of(job: UnlearningJob, forget: Sequence[Encoded], retain: Sequence[Encoded]) -> list[PairedBatch]:
+    """Every batch of the job, in order."""
+    batches: list[PairedBatch] = []
+    size, rows = job.training.batch_size, dict(enumerate(retain))
+    drawn = draw_retain(len(retain), per_epoch=len(forget), epochs=job.training.epochs, seed=job.seed)
+    for epoch, positions in enumerate(drawn):
+        batches += paired_batches(forget, rows, drawn=positions, batch_size=size, seed=job.seed, epoch=epoch)
+    return batches
 
 
 SIDES: Mapping[str, Callable[[Workload, Path, Clock], list[float]]] = {"ours": ours, "naive": straightforward}

@@ -38,6 +38,8 @@ class CurvePoint(Record):
     forget_nll: float
     retain_nll: float
     active: int = Field(description="Forget rows of the step that were still being pushed.")
+    grad_norm: float | None = Field(default=None, description="Of all gradients together, before they were clipped.")
+    learning_rate: float | None = Field(default=None, description="Of the step.")
 
 
 class LoopState(Record):
@@ -70,6 +72,10 @@ class Checkpoints:
         """The newest complete checkpoint."""
         return max(self._complete(), key=_step, default=None)
 
+    def part(self, step: int) -> Path:
+        """The folder of a checkpoint while it is written."""
+        return self.root / f"{_PREFIX}{step}.part"
+
     @contextmanager
     def write(self, step: int) -> Iterator[Path]:
         """A folder to fill; a checkpoint once the block has ended without an error. Two are kept.
@@ -77,7 +83,7 @@ class Checkpoints:
         Raises:
             BadInput: no space left on the device; the older checkpoints stay.
         """
-        part = self.root / f"{_PREFIX}{step}.part"
+        part = self.part(step)
         shutil.rmtree(part, ignore_errors=True)
         with full_disk_refused(part):
             part.mkdir(parents=True)
@@ -102,7 +108,7 @@ def _step(path: Path) -> int:
 
 
 def _sync_files(folder: Path) -> None:
-    for path in folder.iterdir():
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
         with path.open("rb") as file:
             os.fsync(file.fileno())
     sync_folder(folder)
@@ -124,7 +130,11 @@ def save_trained(model: nn.Module, path: Path) -> None:
     Raises:
         TrainingDiverged: one of them is not finite; nothing is written.
     """
-    trained = {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    write_trained({name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}, path)
+
+
+def write_trained(trained: dict[str, torch.Tensor], path: Path) -> None:
+    """:func:`save_trained` for weights that were gathered already. Raises TrainingDiverged as that does."""
     broken = next((name for name, p in trained.items() if not bool(torch.isfinite(p).all())), None)
     if broken is not None:
         raise TrainingDiverged(f"weights of {broken} are not finite after this epoch; lower the learning rate")

@@ -71,6 +71,14 @@ class TrainingSettings(Record):
     gradient_checkpointing: bool = Field(
         default=False, title="Gradient checkpointing", description="Trade time for memory."
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        title="Precision",
+        description=(
+            "Arithmetic of the training passes; weights and their updates stay in float32. "
+            "auto: bfloat16 on a GPU, float32 on a CPU."
+        ),
+    )
     wordings: bool = Field(
         default=False,
         title="Wordings",

@@ -18,14 +18,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import (
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PrinterCallback, Trainer
 
 from pipelines.checkpoints import (
     WEIGHTS,
@@ -45,11 +38,13 @@ from pipelines.methods.base import EpochMeans, ForgetBatch, Readings
 from pipelines.objective import Terms, objective
 from pipelines.pairing import PairedBatch
 from pipelines.parts import At, Coefficients, Hooks
+from pipelines.ranks import world_size
 from pipelines.stopping import below_level, grouped_levels, min_k_scores
 from pipelines.training_arguments import arguments_of
+from pipelines.training_callback import CallBack
 from pipelines.training_data import EpochBatches, Loop, TrainingData, first_levels
 
-_TRAINER_STATE = "trainer_state.json"
+TRAINER_STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,7 @@ class UnlearningTrainer(Trainer):
         hooks: Sequence[Hooks],
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        super().__init__(model=model, args=arguments_of(loop, folder), callbacks=[_Hooks(self)])
+        super().__init__(model=model, args=arguments_of(loop, folder), callbacks=[CallBack(self)])
         self.remove_callback(PrinterCallback)
         # The loss is a mean per batch: accumulated batches are averaged, their tokens not counted.
         self.model_accepts_loss_kwargs = False
@@ -86,6 +81,7 @@ class UnlearningTrainer(Trainer):
         self.epoch_data = EpochBatches(data, loop)
         self._model, self._data, self._loop, self._hooks, self._progress = model, data, loop, hooks, progress
         self._micro: list[list[float]] = []
+        self._applied: dict[str, float] = {}
         self._epoch_terms: list[tuple[float, float]] = []
 
     def get_train_dataloader(self) -> DataLoader[PairedBatch]:
@@ -157,8 +153,10 @@ class UnlearningTrainer(Trainer):
             if hook.on_gradient:
                 hook.on_gradient()
         norm: torch.Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
-        if not bool(torch.isfinite(norm)):
+        if not math.isfinite(float(norm)):
             raise TrainingDiverged(f"step {self._step}: the gradient is {float(norm)}; lower the learning rate")
+        # Here, because the schedule has moved on by the time the step has ended.
+        self._applied = {"grad_norm": float(norm), "learning_rate": float(self._get_learning_rate())}
         return norm
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
@@ -177,10 +175,10 @@ class UnlearningTrainer(Trainer):
         self._epoch_terms.append((forget_nll, retain_loss))
         step, epoch = self.state.global_step, self.loop_state.epochs + 1
         shown = {"loss": loss, "forget_nll": forget_nll, "retain_nll": retain_nll}
-        point = CurvePoint(step=step, epoch=epoch, active=active, **shown)
+        point = CurvePoint(step=step, epoch=epoch, active=active, **shown, **self._applied)
         self.loop_state = self.loop_state.model_copy(update={"curve": (*self.loop_state.curve, point)})
         if self._progress is not None:
-            metrics = {**shown, "active": float(active)}
+            metrics = {**shown, "active": float(active), **self._applied}
             self._progress(Progress(step=step, total=self.state.max_steps, epoch=epoch, metrics=metrics))
 
     def note_epoch(self) -> bool:
@@ -230,36 +228,13 @@ class UnlearningTrainer(Trainer):
             save_trained(self._model, part / WEIGHTS)
             self._save_optimizer_and_scheduler(str(part))
             self._save_rng_state(str(part))
-            self.state.save_to_json(str(part / _TRAINER_STATE))
+            self.state.save_to_json(str(part / TRAINER_STATE))
             save_state(part, self.loop_state)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
         load_trained(self._model, folder / WEIGHTS)
         self.loop_state = load_state(folder)
-
-
-class _Hooks(TrainerCallback):
-    """Calls the trainer back where the library has no method to override."""
-
-    def __init__(self, trainer: UnlearningTrainer) -> None:
-        self._trainer = trainer
-
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        self._trainer.epoch_data.start(self._trainer.loop_state.epochs)
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        self._trainer.note_step()
-
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
-        if self._trainer.note_epoch():
-            control.should_training_stop = True
 
 
 def run_loop(
@@ -291,7 +266,8 @@ def run_loop(
     latest = Checkpoints(folder).latest()
     if latest is not None and load_state(latest).stop_reason is not None:
         return load_state(latest)
-    trainer = UnlearningTrainer(model, data=data, loop=loop, folder=folder, hooks=hooks, progress=progress)
+    kind = _trainer_class()
+    trainer = kind(model, data=data, loop=loop, folder=folder, hooks=hooks, progress=progress)
     trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     model.eval()
     state = trainer.loop_state
@@ -300,3 +276,11 @@ def run_loop(
     del trainer
     gc.collect()
     return state
+
+
+def _trainer_class() -> type[UnlearningTrainer]:
+    if world_size() == 1:
+        return UnlearningTrainer
+    from pipelines.sharded import ShardedTrainer  # noqa: PLC0415 -- it is made from this module
+
+    return ShardedTrainer

@@ -28,7 +28,7 @@ def arguments_of(loop: Loop, folder: Path) -> TrainingArguments:
         activation_checkpointing_kwargs={"use_reentrant": False},
         seed=loop.seed,
         optim="adamw_torch_fused",
-        bf16=loop.device.type == "cuda",
+        bf16=settings.precision == "bfloat16" or (settings.precision == "auto" and loop.device.type == "cuda"),
         use_cpu=loop.device.type == "cpu",
         save_strategy="epoch",
         logging_strategy="no",

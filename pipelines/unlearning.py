@@ -7,7 +7,8 @@ forget set. Whether anything was forgotten is measured elsewhere, from the candi
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def train(
     """
     result_path = folder / RESULT
     if not result_path.exists():
-        result = _train(job, folder, reference=reference, progress=progress)
+        result = train_loop(job, folder, reference=reference, progress=progress)
         part = result_path.with_name(result_path.name + ".part")
         with full_disk_refused(part):
             part.write_bytes(canonical(result.plain()))
@@ -136,22 +137,9 @@ def unlearn(
     """
     if adapter is not None and job.lora is None:
         raise BadInput(f"{adapter}: no adapter is trained; give lora settings")
-    if out.exists():
-        raise BadInput(f"{out}: exists already; name a folder that does not")
-    work = out.with_name(out.name + ".work")
-    identity = canonical({"identity": job.identity})
-    if work.exists() and not ((work / _JOB).is_file() and (work / _JOB).read_bytes() == identity):
-        shutil.rmtree(work)
-    work.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with full_disk_refused(work / _JOB):
-        (work / _JOB).write_bytes(identity)
-    try:
-        reference_statistics(job, work)
+    work = open_work(job, out)
+    with _resumable_or_gone(work):
         train(job, work, reference=work, progress=progress)
-    except BadInput:
-        if Checkpoints(work).latest() is None:  # nothing that another run could go on from
-            shutil.rmtree(work)
-        raise
     if adapter is not None:
         _keep(job, work, adapter)
     candidate = export(job, out, trained=work)
@@ -173,6 +161,33 @@ def _keep(job: UnlearningJob, work: Path, adapter: Path) -> None:
     keep_adapter(model, encode_set(loaded, job, job.forget, name="forget"), facts=facts, out=adapter)
 
 
+def open_work(job: UnlearningJob, out: Path) -> Path:
+    """The folder of the work in progress, with what the start model says in it. Raises BadInput as :func:`unlearn`."""
+    if out.exists():
+        raise BadInput(f"{out}: exists already; name a folder that does not")
+    work = out.with_name(out.name + ".work")
+    identity = canonical({"identity": job.identity})
+    if work.exists() and not ((work / _JOB).is_file() and (work / _JOB).read_bytes() == identity):
+        shutil.rmtree(work)
+    work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with full_disk_refused(work / _JOB):
+        (work / _JOB).write_bytes(identity)
+    with _resumable_or_gone(work):
+        reference_statistics(job, work)
+    return work
+
+
+@contextmanager
+def _resumable_or_gone(work: Path) -> Iterator[None]:
+    """After a refusal the folder stays only where another run could go on from it."""
+    try:
+        yield
+    except BadInput:
+        if Checkpoints(work).latest() is None:
+            shutil.rmtree(work)
+        raise
+
+
 def _trainable(loaded: LoadedModel, job: UnlearningJob) -> nn.Module:
     model = loaded.model if job.lora is None else add_adapters(loaded.model, job.lora, seed=job.seed)
     if isinstance(job.method, Method) and job.method.trains is not None:
@@ -180,9 +195,10 @@ def _trainable(loaded: LoadedModel, job: UnlearningJob) -> nn.Module:
     return model
 
 
-def _train(
+def train_loop(
     job: UnlearningJob, folder: Path, *, reference: Path, progress: Callable[[Progress], None] | None
 ) -> TrainingResult:
+    """The loop alone, its checkpoints left where they are; several processes call it together."""
     if isinstance(job.method, Procedure):
         return job.method.run(job, folder, _stages(progress))
     loaded = load_start(job)

@@ -27,6 +27,7 @@ from tasks.intake import rows_of, taken_in
 from tasks.progress import Progress
 from tasks.scope import set_rows
 from tasks.stage import stage
+from tasks.step_metrics import StepMetrics
 from tasks.workspace import RunContext, Workspace, read_record, write_record
 
 MODEL = "model"
@@ -53,9 +54,11 @@ def train(run: RunContext) -> str | None:
     ws = Workspace.of(run)
     job = job_of(ws)
     progress = Progress("unlearn")
+    steps = StepMetrics(home=ws.home, request_id=run.request_id, job=ws.keyed(job.identity))
 
     def tell(at: StepProgress) -> None:
         progress(at.step, at.total, " ".join(f"{name} {value:.3g}" for name, value in at.metrics.items()))
+        steps(at.step, {**at.metrics, "epoch": float(at.epoch)})
 
     def build(part: Path) -> None:
         result = run_training(job, part, reference=ws.folder("reference", private=True), progress=tell)
@@ -66,7 +69,9 @@ def train(run: RunContext) -> str | None:
             ws.step("train", {"job": ws.keyed(job.identity)}, build, private=True)
     except TrainingDiverged as error:
         reason = str(error)
+        steps.send()
     else:
+        steps.complete(read_result(ws.folder("train", private=True)).curve)
         return None
     ws.tell({"kind": "training_diverged", "job": ws.keyed(job.identity)})
     return f"training diverged: {reason}"
