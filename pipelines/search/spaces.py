@@ -67,7 +67,8 @@ SPACES: Mapping[str, SearchSpace] = MappingProxyType(
             {"lora.r": Choice((8, 16, 32)), "params.reverse": LogUniform(0.05, 2.0)},
             rate=2.5,
         ),
-        "wga": _kept(20.0, {"params.beta": 1.0}, {"params.beta": LogUniform(0.1, 5.0)}),
+        "wga": _kept(40.0, {"params.beta": 0.4}, {"params.beta": LogUniform(0.1, 5.0)}, rate=0.5),
+        "kl_min": _kept(60.0, {}, {}, rate=0.6),
         "satimp": _kept(
             20.0,
             {"params.beta1": 5.0, "params.beta2": 0.1},
