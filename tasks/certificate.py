@@ -62,7 +62,7 @@ def certify(
     """
     ws = Workspace.of(run)
     keyring(ws.home, roles=EVALUATOR)  # made on first use, and valid from then on: before the statement names its time
-    _check_disk(ws, candidate)
+    check_disk(ws, candidate)
     inputs = {
         "verdict": verdict.plain(),
         "candidate": candidate.plain() if candidate else None,
@@ -85,7 +85,12 @@ def _statement_digest(folder: Path) -> Digest:
     return sha256_file(folder / "statement.json")
 
 
-def _check_disk(ws: Workspace, candidate: Candidate | None) -> None:
+def check_disk(ws: Workspace, candidate: Candidate | None) -> None:
+    """Models and sets lie on disk as they were measured and sealed.
+
+    Raises:
+        VerificationFailed: one of them does not.
+    """
     inputs, sealed = taken_in(ws), sealed_sets(ws)
     refs = {"start": inputs.model, "reference": inputs.reference, "candidate": candidate.model if candidate else None}
     for role, ref in refs.items():
