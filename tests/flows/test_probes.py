@@ -1,0 +1,67 @@
+"""A policy that reads probes: they run on every model, stay in the vault, and stand in the certificate like metrics."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.erase import RequestReference, erase
+from pipelines.config import load_config
+from pipelines.records import Evaluation, Verdict
+from tasks.certificate import not_measured
+from tasks.outcome import Outcome
+from tasks.workspace import read_record
+from tests.flows.company import REQUEST, Company, found
+from tests.scored import evaluation, measurement
+
+GATES = {
+    "four_bit": {"extraction_margin": 1.0, "probability_margin": 1.0},
+    "depth": {"least": 0.5},
+}
+
+
+def _erase(company: Company) -> Outcome:
+    reference = RequestReference(id=REQUEST, path=str(company.request))
+    return erase(reference, load_config(company.config), str(company.policy), str(company.home))
+
+
+def _measured(company: Company, role: str) -> set[str]:
+    record = read_record(company.home / "runs" / REQUEST / f"evaluate-{role}", "evaluation", Evaluation)
+    return {one.metric for one in record.measurements if one.value is not None}
+
+
+@pytest.mark.usefixtures("prefect_env")
+def test_what_the_policy_reads_is_probed_and_certified_and_nothing_else(tmp_path: Path) -> None:
+    company = found(tmp_path, gates=GATES)
+    outcome = _erase(company)
+    for role in ("start", "candidate", "reference"):
+        assert {"int4_extraction_strength_gap", "nf4_probability_gap", "depth_layer_1"} <= _measured(company, role)
+        assert not {"relearning", "worst_case"} & _measured(company, role)
+        assert (company.home / "vault" / REQUEST / "steps" / f"probes-{role}" / "probes.parquet").is_file()
+    gates = {
+        gate.gate: gate for gate in read_record(company.home / "runs" / REQUEST / "judge", "verdict", Verdict).gates
+    }
+    assert gates["four_bit"].passed, gates["four_bit"].reason
+    assert len(gates["four_bit"].measurements) == 4
+    envelope = json.loads(Path(outcome.certificate).read_text())["envelope"]
+    predicate = json.loads(base64.b64decode(envelope["payload"]))["predicate"]
+    assert "candidate/forget/int4_extraction_strength_gap" in {one["name"] for one in predicate["metrics"]}
+    said = " ".join(predicate["not_measured"])
+    assert "relearning" in said
+    assert "quantisation" not in said
+    log = (company.home / "log" / "entries.jsonl").read_text()
+    assert _erase(company) == outcome
+    assert (company.home / "log" / "entries.jsonl").read_text() == log
+
+
+def test_a_measure_without_a_value_was_not_measured() -> None:
+    found = evaluation("candidate", measurement("depth", "forget", 0.9), measurement("relearning", "forget", None))
+    other = evaluation("start", measurement("int4_extraction_strength", "forget", 0.9))
+    lines = not_measured((found, other))
+    assert [line.partition(":")[0] for line in lines] == [
+        "relearning",
+        "quantisation",
+        "adversarial prompts",
+        "other languages",
+    ]
