@@ -145,7 +145,11 @@ def _whole(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def unlearn_together(
-    job: UnlearningJob, out: Path, *, progress: Callable[[Progress], None] | None = None
+    job: UnlearningJob,
+    out: Path,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    adapter: Path | None = None,
 ) -> Candidate | None:
     """:func:`pipelines.unlearning.unlearn` in this process and its companions; the candidate, in the main one only.
 
@@ -163,4 +167,4 @@ def unlearn_together(
         train_loop(job, work, reference=work, progress=progress if is_main() else None)
         wait()
     # What is left is the main process's: the loop is over, so the stages go straight on to the export.
-    return unlearn(job, out) if is_main() else None
+    return unlearn(job, out, adapter=adapter) if is_main() else None

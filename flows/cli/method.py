@@ -100,6 +100,8 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
         marks=StopMarks() if policy is None else marks_of(load_policy(policy).gates),
     )
     candidate = _run(job, out.absolute(), adapter=keep_adapter, quiet=as_json)
+    if candidate is None:  # one of several processes, and not the one that speaks
+        return 0
     if as_json:
         print_json(candidate.plain())
     else:
@@ -123,8 +125,8 @@ def _method(name: str, pairs: list[str]) -> "tuple[AnyMethod, MethodParams]":
     return chosen, validated(chosen.params, settings(pairs), where=f"--set of method {name}")
 
 
-def _run(job: "UnlearningJob", out: Path, *, adapter: Path | None, quiet: bool) -> "Candidate":
-    from pipelines.unlearning import unlearn as library_unlearn
+def _run(job: "UnlearningJob", out: Path, *, adapter: Path | None, quiet: bool) -> "Candidate | None":
+    from pipelines.ranks import is_main, world_size
     from tasks.progress import Progress
 
     progress = Progress("unlearn")
@@ -132,9 +134,14 @@ def _run(job: "UnlearningJob", out: Path, *, adapter: Path | None, quiet: bool) 
     def tell(at: "At") -> None:
         progress(at.step, at.total, " ".join(f"{name} {value:.3g}" for name, value in at.metrics.items()))
 
-    with live_stages(quiet=quiet):
+    if world_size() > 1:
+        from pipelines.sharded import unlearn_together as library_unlearn
+    else:
+        from pipelines.unlearning import unlearn as library_unlearn
+    with live_stages(quiet=quiet or not is_main()):
         made = library_unlearn(job, out, progress=tell, adapter=adapter)
-        progress(1, 1, f"stopped by {made.stop_reason}")  # the stop rule may end before the last step
+        if made is not None:
+            progress(1, 1, f"stopped by {made.stop_reason}")  # the stop rule may end before the last step
     return made
 
 
