@@ -18,6 +18,7 @@ from pipelines.home import Home
 from pipelines.records import Evaluation, Record
 from pipelines.world.build import World, build_world
 from pipelines.world.spec import WorldSpec
+from tasks.exports import evidence_of
 from tasks.outcome import Outcome
 from tasks.progress import Progress
 from tasks.workspace import read_record
@@ -168,7 +169,9 @@ def _lines(home: Home, good: Outcome, bad: Outcome) -> list[str]:
     version = good.version
     state = f"PREFECT_HOME={shlex.quote(str(home.root / 'prefect'))} PREFECT_SERVER_UI_V2_ENABLED=false"
     named = f"{version.name} version {version.version}, alias {version.alias}" if version else "nothing"
-    check = shlex.join([_program("lethe"), "verify", good.certificate, "--trust", str(home.keys / "trust.json")])
+    archives = (str(evidence_of(home, outcome.request_id)) for outcome in (good, bad))
+    checks = (shlex.join([_program("lethe"), "verify", archive, *_trust(home)]) for archive in archives)
+    check = shlex.join([_program("lethe"), "verify", good.certificate, *_trust(home)])
     return [
         f"registered:      {named}",
         *(f"refused because: {reason}" for reason in bad.reasons),
@@ -177,10 +180,15 @@ def _lines(home: Home, good: Outcome, bad: Outcome) -> list[str]:
         f"report:          {good.report}",
         f"report (bad):    {bad.report}",
         f"check it:        {check}",
+        *(f"check it alone:  {line}" for line in checks),
         *(_next(home, good.request_id, version.name) if version else ()),
         f"MLflow UI:       {_program('mlflow')} ui --backend-store-uri {version.tracking_uri if version else ''}",
         f"Prefect UI:      {state} {_program('prefect')} server start",
     ]
+
+
+def _trust(home: Home) -> tuple[str, str]:
+    return "--trust", str(home.keys / "trust.json")
 
 
 def _next(home: Home, request_id: str, model: str) -> list[str]:

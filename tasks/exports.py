@@ -102,6 +102,11 @@ def _openlineage(home: Home, request_id: str) -> bytes:
     return run_events(statement, request_id=request_id, lines=lines).encode()
 
 
+def evidence_of(home: Home, request_id: str) -> Path:
+    """Where a request's evidence archive is, once it is signed."""
+    return home.root / "runs" / request_id / STEP / ARCHIVE
+
+
 def _evidence(home: Home, request_id: str) -> bytes:
     return _made(home, request_id, ARCHIVE)
 
