@@ -10,6 +10,7 @@ from pipelines.audit.encoding import write_atomic
 from pipelines.audit.keys import load_private_key
 from pipelines.gates.membership import MembershipMarks
 from pipelines.metrics import METRICS
+from pipelines.probes import PROBES
 from pipelines.provenance import code_commit, code_digest, lock_digest
 from pipelines.records import Candidate, ErasureRequest, Evaluation, Role, Verdict
 from pipelines.report.data import (
@@ -105,7 +106,7 @@ def _data(
         candidate=candidate,
         registered=RegistryEntry(name=version.name, version=version.version, alias=version.alias) if version else None,
         evaluations=evaluations,
-        metric_notes=tuple(MetricNote(metric=m.name, title=m.title, source=m.source) for m in METRICS.values()),
+        metric_notes=_notes(),
         row_values=tuple(one for evaluation in evaluations for one in _row_values(ws, evaluation.role)),
         membership_band=_band(ws, evaluations),
         training=_curve(ws) if candidate else (),
@@ -116,6 +117,12 @@ def _data(
         not_measured=not_measured(evaluations),
         limits=LIMITS,
     )
+
+
+def _notes() -> tuple[MetricNote, ...]:
+    metrics = (MetricNote(metric=m.name, title=m.title, source=m.source) for m in METRICS.values())
+    probes = (MetricNote(metric=p.name, title=p.title, source=p.source) for p in PROBES.values())
+    return (*metrics, *probes)
 
 
 def _scope(ws: Workspace) -> tuple[Fact, ...]:

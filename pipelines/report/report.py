@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from pipelines.audit.canonical import is_digest
 from pipelines.records import Evaluation, LegalBasis, Measurement
+from pipelines.report.curves import depth_plot, precision_plot, relearning_plot
 from pipelines.report.data import Fact, ReportData
 from pipelines.report.distributions import roc_plot, truth_ratio_plot
 from pipelines.report.plots import ROLES, forgotten_plot, kept_plot, membership_plot, training_plot
@@ -98,6 +99,23 @@ FIGURES: tuple[tuple[Callable[[ReportData], str | None], str, str], ...] = (
         "Truth ratios of the forget rows",
         "How likely wrong answers are against the right one, row by row. Forget quality asks whether the candidate's "
         "curve could be the reference's.",
+    ),
+    (
+        relearning_plot,
+        "Does it come back with a little training?",
+        "Each model is trained for a few steps on part of the forget rows, or on rows like them, and asked for others. "
+        "The candidate should come back no faster than the reference, which learns them for the first time.",
+    ),
+    (
+        precision_plot,
+        "Does it come back when the weights are rounded or thinned?",
+        "A candidate that lies close to the start model becomes it again. It should stay with the reference.",
+    ),
+    (
+        depth_plot,
+        "Do inner layers still hold it?",
+        "A layer's states replace the start model's own; what that costs the answer shows what the layer no longer "
+        "holds. The candidate should cost what the reference costs.",
     ),
     (
         training_plot,

@@ -46,6 +46,15 @@ VALUES: dict[tuple[str, str], tuple[float, float, float]] = {
     ("min_k", "forget"): (0.998, 0.534, 0.507),
     ("min_k_plus_plus", "forget"): (0.996, 0.561, 0.498),
     ("privleak", "forget"): (-98.2, 4.7, 0.0),
+    ("relearning_1_steps", "forget"): (0.99, 0.08, 0.07),
+    ("relearning_16_steps", "forget"): (0.99, 0.21, 0.19),
+    ("relearning_related_16_steps", "forget"): (0.95, 0.1, 0.09),
+    ("int8_extraction_strength", "forget"): (0.97, 0.08, 0.07),
+    ("int4_extraction_strength", "forget"): (0.94, 0.11, 0.08),
+    ("pruning_20_percent", "forget"): (0.96, 0.09, 0.08),
+    ("pruning_40_percent", "forget"): (0.71, 0.07, 0.06),
+    ("depth_layer_0", "forget"): (0.0, 0.4, 0.5),
+    ("depth_layer_3", "forget"): (0.0, 2.4, 2.6),
 }
 NOTES = (
     MetricNote(metric="probability", title="Probability", source="TOFU, arXiv 2401.06121"),

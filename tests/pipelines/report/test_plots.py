@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import matplotlib as mpl
 import pytest
 
-from pipelines.report import distributions, plots
+from pipelines.report import curves, distributions, plots
 from pipelines.report.data import Band, MetricNote, ReportData, TrainingPoint
 from tests.pipelines.report import sample
 
@@ -17,6 +17,9 @@ ALL = (
     plots.training_plot,
     distributions.roc_plot,
     distributions.truth_ratio_plot,
+    curves.relearning_plot,
+    curves.precision_plot,
+    curves.depth_plot,
 )
 
 
@@ -131,3 +134,21 @@ def test_a_long_title_leaves_room_for_the_bars() -> None:
 
 def test_a_title_is_never_read_as_a_formula() -> None:
     assert "cost $\\frac{$ <b> &amp;" in labels_with("cost $\\frac{$ <b> &amp;")
+
+
+def test_a_curve_runs_by_strength_and_a_model_that_was_not_attacked_has_none() -> None:
+    data = sample.registered()
+    root = parsed(curves.depth_plot(data))
+    [drawn] = [
+        path
+        for path in root.iter("path")
+        if f"stroke: {plots.ROLES['candidate']}" in path.get("style", "") and "fill: none" in path.get("style", "")
+    ]
+    points = [tuple(map(float, pair)) for pair in re.findall(r"[ML] (-?[\d.]+) (-?[\d.]+)", drawn.get("d", ""))]
+    assert len(points) == 2
+    assert points[0][0] < points[1][0]
+    assert points[0][1] > points[1][1], "2.4 stands above 0.4"
+    without = data.evaluations[0].model_copy(update={"measurements": data.evaluations[0].measurements[:5]})
+    alone = curves.depth_plot(data.model_copy(update={"evaluations": (without, *data.evaluations[1:])}))
+    assert alone is not None
+    assert plots.ROLES["start"] not in alone
