@@ -4,6 +4,7 @@ A probe that did not run has no figure. The same rules as :mod:`pipelines.report
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -29,6 +30,9 @@ class Point:
     measured: Measurement
 
 
+Curves = dict[Role, list[Point]]
+
+
 def relearning_plot(data: ReportData) -> str | None:
     """Extraction strength of rows that were not taught again, by steps of training on others."""
     curves = {name: _curves(data, rf"{name}_(\d+)_steps") for name, _ in RELEARNING}
@@ -51,14 +55,19 @@ def precision_plot(data: ReportData) -> str | None:
     rounded = {role: points for role, points in rounded.items() if len(points) > 1}
     if not rounded and not pruned:
         return None
+    panels: list[tuple[str, Curves, Sequence[str]]] = []
+    if rounded:
+        panels.append(("weights", rounded, BITS))
+    if pruned:
+        panels.append(("pruned, per cent", pruned, ()))
     with drawing(height=HEIGHT_IN) as figure:
-        left, right = figure.subplots(1, 2, sharey=True)
-        _lines(left, rounded)
-        left.set_xticks(range(len(BITS)), BITS)
-        left.set_xlabel("weights")
-        left.set_ylabel("extraction strength")
-        _lines(right, pruned)
-        right.set_xlabel("smallest weights removed, per cent")
+        row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (what, curves, ticks) in zip(row, panels, strict=True):
+            _lines(axes, curves)
+            axes.set_xlabel(what)
+            if ticks:
+                axes.set_xticks(range(len(ticks)), ticks)
+        row[0].set_ylabel("extraction strength")
         return svg_of(figure)
 
 
@@ -76,7 +85,7 @@ def depth_plot(data: ReportData) -> str | None:
         return svg_of(figure)
 
 
-def _curves(data: ReportData, pattern: str) -> dict[Role, list[Point]]:
+def _curves(data: ReportData, pattern: str) -> Curves:
     found = {}
     for evaluation in data.evaluations:
         on_forget = (m for m in evaluation.measurements if m.split == FORGET and m.value is not None)
@@ -92,7 +101,7 @@ def _precision(evaluation: Evaluation) -> list[Point]:
     return [Point(float(at), m) for at, m in measured if m is not None and m.value is not None]
 
 
-def _lines(axes: Axes, curves: dict[Role, list[Point]], *, high: float | None = 1.02) -> None:
+def _lines(axes: Axes, curves: Curves, *, high: float | None = 1.02) -> None:
     """A line per model with the interval around it."""
     for role, points in curves.items():
         at = [point.at for point in points]
