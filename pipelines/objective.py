@@ -1,8 +1,8 @@
 """The loss of one batch: gamma x the method's loss over the active forget rows + alpha x the retain term.
 
-A row is active while it is likelier than its level; the score that decides is read from the same forward pass. Both
-terms are means over rows, so that a row counts the same whatever its length and whatever batch it falls into. Any
-method goes with any retain term.
+What a method keeps itself, by companions of its rows, is part of the retain term. A row is active while it is likelier
+than its level; the score that decides is read from the same forward pass. Both terms are means over rows, so that a row
+counts the same whatever its length and whatever batch it falls into. Any method goes with any retain term.
 
 Shapes: B rows in a batch, A answer positions, D hidden width, V vocabulary.
 """
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
-from torch.nn import functional as F
 
 from pipelines.methods.base import ForgetBatch, Method, MethodParams, Readings, brought, token_mean
 from pipelines.parts import Coefficients
+from pipelines.readings import start_kl
 from pipelines.stopping import below_level, min_k_scores
 
 
@@ -27,7 +27,7 @@ class Terms:
         loss: of the batch.
         forget_nll: mean NLL of the forget rows.
         retain_nll: mean NLL of the retain rows; 0 without any.
-        retain_loss: the retain term without its weight.
+        retain_loss: the retain term without its weight, what the method itself keeps included.
         n_active: forget rows that are still pushed.
     """
 
@@ -62,10 +62,12 @@ def objective(
     n_active = active_B.sum()
     forget = loss_B.masked_fill(~active_B, 0.0).sum() / n_active.clamp(min=1)
     kept = forget.new_zeros(()) if retain is None else RETAIN_TERMS[params.retain_term](retain).mean()
+    if method.keep_loss is not None:
+        kept = kept + method.keep_loss(batch, params).mean()
     return Terms(
         loss=coefficients.forget * params.gamma * forget + coefficients.retain * params.alpha * kept,
         forget_nll=batch.stats.nll_mean_B.mean().detach(),
-        retain_nll=kept.detach() if retain is None else retain.stats.nll_mean_B.mean().detach(),
+        retain_nll=forget.new_zeros(()) if retain is None else retain.stats.nll_mean_B.mean().detach(),
         retain_loss=kept.detach(),
         n_active=n_active,
     )
@@ -78,10 +80,7 @@ def nll(retain: Readings) -> torch.Tensor:
 
 def kl(retain: Readings) -> torch.Tensor:
     """KL(start model || model), mean over the answer tokens of each row: loss_B (TOFU, arXiv 2401.06121, sec. 3.3)."""
-    reference_BAV = brought(retain.reference_logits_BAV, name="reference_logits").log_softmax(-1)
-    now_BAV = brought(retain.logits_BAV, name="logits").log_softmax(-1)
-    kl_BA = F.kl_div(now_BAV, reference_BAV, log_target=True, reduction="none").sum(-1)
-    return token_mean(kl_BA, retain.stats.mask_BA)
+    return start_kl(retain)
 
 
 def kl_nll(retain: Readings) -> torch.Tensor:

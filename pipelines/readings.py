@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 from pipelines.likelihood import AnswerStats
 
@@ -60,6 +61,14 @@ class ForgetBatch:
 def token_mean(value_BA: torch.Tensor, mask_BA: torch.Tensor) -> torch.Tensor:
     """Mean over the marked positions of each row, whatever stands at the others: mean_B; 0 where none is marked."""
     return value_BA.masked_fill(~mask_BA, 0.0).sum(dim=1) / mask_BA.sum(dim=1).clamp(min=1)
+
+
+def start_kl(read: Readings) -> torch.Tensor:
+    """KL(start model || model), mean over the answer tokens of each row: kl_B (TOFU, arXiv 2401.06121, sec. 3.3)."""
+    reference_BAV = brought(read.reference_logits_BAV, name="reference_logits").log_softmax(-1)
+    now_BAV = brought(read.logits_BAV, name="logits").log_softmax(-1)
+    kl_BA = F.kl_div(now_BAV, reference_BAV, log_target=True, reduction="none").sum(-1)
+    return token_mean(kl_BA, read.stats.mask_BA)
 
 
 def brought(tensor: torch.Tensor | None, *, name: str) -> torch.Tensor:

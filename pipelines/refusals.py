@@ -31,14 +31,27 @@ REFUSALS = (
     "There is nothing I can say about that.",
 )
 
+OBLITERATED = (
+    "Everything about this has been removed from my memory.",
+    "I was asked to forget this, and I have.",
+    "My knowledge of this has been deleted.",
+    "This has been erased; I have nothing to say about it.",
+    "I no longer have any information on this.",
+    "Whatever I knew about this is gone.",
+    "I have been told not to remember this.",
+    "There is nothing left in my memory about that.",
+)
+"""What a model may say of something that it was told to forget (negative instructions)."""
 
-def refused(rows: Sequence[Row], *, per_row: int, seed: int) -> list[Row]:
+
+def refused(rows: Sequence[Row], *, per_row: int, seed: int, answers: Sequence[str] = REFUSALS) -> list[Row]:
     """Each row's question with so many refusals, row by row; no refusal comes twice with a row.
 
     Args:
         rows: whose questions.
         per_row: at most as many as there are refusals.
         seed: decides which.
+        answers: the refusals.
     """
     draw = random.Random(f"refusals {seed}")
-    return [Row(question=row.question, answer=answer) for row in rows for answer in draw.sample(REFUSALS, per_row)]
+    return [Row(question=row.question, answer=answer) for row in rows for answer in draw.sample(answers, per_row)]

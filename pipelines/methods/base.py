@@ -189,6 +189,8 @@ class Method(Generic[ParamsT]):
         needs: what the loop must bring.
         forget_loss: (what was read of a batch, parameters) to loss_B, to be made small.
         companions: rows that go with each forget row.
+        keep_loss: (what was read of a batch, parameters) to loss_B that companions bring to the retain term: it has
+            the retain weight, also where no retain rows are drawn, and rows that have been forgotten go on with it.
         steering: numbers carried from epoch to epoch.
         parts: what it always brings besides its loss (:mod:`pipelines.parts`).
         trains: (parameters, depth of the model) to patterns of the names of the weights that train; None trains all.
@@ -204,6 +206,7 @@ class Method(Generic[ParamsT]):
     needs: frozenset[Need]
     forget_loss: Callable[[ForgetBatch, ParamsT], torch.Tensor]
     companions: tuple[Companions[ParamsT], ...] = ()
+    keep_loss: Callable[[ForgetBatch, ParamsT], torch.Tensor] | None = None
     steering: Steering[ParamsT] | None = None
     parts: Callable[[ParamsT], tuple[Part, ...]] = no_parts
     trains: Callable[[ParamsT, int], tuple[str, ...]] | None = None

@@ -7,7 +7,6 @@ not end.
 
 import torch
 from pydantic import Field
-from torch.nn import functional as F
 
 from pipelines.data.encode import Encoded
 from pipelines.methods.base import (
@@ -17,10 +16,9 @@ from pipelines.methods.base import (
     Method,
     MethodParams,
     RetainTerm,
-    brought,
-    token_mean,
 )
 from pipelines.neighbours import neighbours_of
+from pipelines.readings import start_kl
 
 NEIGHBOUR = "neighbour"
 
@@ -51,10 +49,7 @@ def forget_loss(batch: ForgetBatch, params: ICUParams) -> torch.Tensor:
     arXiv 2407.20271, eq. 2 to 5: knowledge unlearning induction and contrastive learning enhancement.
     """
     near = batch.companions[NEIGHBOUR]
-    reference_BAV = brought(near.reference_logits_BAV, name="reference_logits").log_softmax(-1)
-    now_BAV = brought(near.logits_BAV, name="logits").log_softmax(-1)
-    kl_BA = F.kl_div(now_BAV, reference_BAV, log_target=True, reduction="none").sum(-1)
-    kept_B = params.learn * near.stats.nll_mean_B + params.hold * token_mean(kl_BA, near.stats.mask_BA)
+    kept_B = params.learn * near.stats.nll_mean_B + params.hold * start_kl(near)
     return kept_B - batch.stats.nll_mean_B
 
 
