@@ -227,5 +227,5 @@ def test_every_policy_that_is_shipped_can_be_judged_and_strict_reads_its_probes(
     shipped = {path.stem: load_policy(path) for path in POLICIES.glob("*.yaml")}
     for policy in shipped.values():
         check_policy(policy)
-    assert shipped["strict"].gates.keys() - shipped["default"].gates.keys() == {"depth", "relearning", "four_bit"}
-    assert wanted_probes((), shipped["strict"]) == ("relearning", "quantisation", "depth")
+    assert wanted_probes((), shipped["default"]) == ("relearning", "quantisation", "depth")
+    assert shipped["without_reference"].reference == "holdout"
