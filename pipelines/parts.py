@@ -62,7 +62,7 @@ class Start:
     Attributes:
         model: in evaluation mode, without adapters, on ``device``; left unchanged.
         forget: the rows that will be pushed.
-        retain: the retain rows that will be drawn.
+        retain: the retain rows that will be drawn; without a retain term, those that one would draw.
         pad_id: token that fills short rows.
         batch_size: rows per batch that fit.
         device: where the model is.

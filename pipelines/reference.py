@@ -129,7 +129,7 @@ def _of_retain(loaded: LoadedModel, job: UnlearningJob, forget: list[Encoded]) -
     start = Start(
         model=loaded.model,
         forget=forget,
-        retain=retain,
+        retain=retain if job.params.retains else list(drawn_retain(loaded, job, anyway=True).values()),
         pad_id=loaded.pad_id,
         batch_size=2 * job.training.batch_size,
         device=resolve_device(job.device),
@@ -194,19 +194,19 @@ def min_k_of(loaded: LoadedModel, job: UnlearningJob, rows: Rows, *, name: str) 
     return [float(score) for score in scores_N]
 
 
-def drawn(job: UnlearningJob) -> list[list[int]]:
-    """Positions of the retain rows of each epoch."""
+def drawn(job: UnlearningJob, *, anyway: bool = False) -> list[list[int]]:
+    """Positions of the retain rows of each epoch; ``anyway`` also where the retain term has no use for them."""
     return draw_retain(
-        len(job.retain) if job.params.retains else 0,
+        len(job.retain) if job.params.retains or anyway else 0,
         per_epoch=len(job.pushed),
         epochs=job.training.epochs,
         seed=job.seed,
     )
 
 
-def drawn_retain(loaded: LoadedModel, job: UnlearningJob) -> dict[int, Encoded]:
+def drawn_retain(loaded: LoadedModel, job: UnlearningJob, *, anyway: bool = False) -> dict[int, Encoded]:
     """The retain rows that will be drawn, by position, in that order."""
-    wanted = sorted({i for epoch in drawn(job) for i in epoch})
+    wanted = sorted({i for epoch in drawn(job, anyway=anyway) for i in epoch})
     retain = encode_set(loaded, job, job.retain.select(wanted), name="retain", positions=wanted)
     return dict(zip(wanted, retain, strict=True))
 
