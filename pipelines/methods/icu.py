@@ -39,14 +39,14 @@ class ICUParams(MethodParams):
 
 
 def neighbours(source: CompanionSource, params: ICUParams) -> list[Encoded]:
-    """The nearest retain rows of each forget row (sec. 3.3: the analogous pairs)."""
+    """The nearest retain rows of each forget row (the analogous pairs)."""
     return neighbours_of(source, per_row=params.neighbours)
 
 
 def forget_loss(batch: ForgetBatch, params: ICUParams) -> torch.Tensor:
     """-NLL + learn NLL(neighbour) + hold KL(start || model) on the neighbour, means over tokens: loss_B.
 
-    arXiv 2407.20271, eq. 2 to 5: knowledge unlearning induction and contrastive learning enhancement.
+    arXiv 2407.20271, sec. 3: knowledge unlearning induction and contrastive learning enhancement.
     """
     near = batch.companions[NEIGHBOUR]
     kept_B = params.learn * near.stats.nll_mean_B + params.hold * start_kl(near)
@@ -57,7 +57,7 @@ METHOD = Method(
     name="icu",
     title="Iterative contrastive unlearning with nearest neighbours",
     version="1",
-    source="Tang et al. 2024, arXiv 2407.20271, eq. 2 to 5",
+    source="Tang et al. 2024, arXiv 2407.20271, sec. 3",
     params=ICUParams,
     needs=frozenset({"reference_logits"}),
     forget_loss=forget_loss,
