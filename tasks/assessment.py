@@ -14,12 +14,10 @@ from pipelines.config import Policy, RunConfig
 from pipelines.errors import BadInput, VerificationFailed
 from pipelines.home import Home
 from pipelines.records import Candidate
+from tasks.purged import refuse_purged
 from tasks.quality import QualityReport
 from tasks.stage import stage
-from tasks.workspace import ORIGIN, RunContext, Workspace, held, read_record
-
-LOCK = "assessing.lock"
-"""In a request's vault: whoever holds it measures and signs for the request."""
+from tasks.workspace import ASSESSING, ORIGIN, RunContext, Workspace, held, read_record
 
 
 def sealed_run(home: str | None, request_id: str) -> RunContext:
@@ -51,9 +49,12 @@ def alone(run: RunContext) -> Iterator[None]:
     """Hold the request's assessment for this process.
 
     Raises:
-        BadInput: another process is at it.
+        BadInput: another process is at it, or the request was purged.
     """
-    with held(Home.at(run.home).vault(run.request_id) / LOCK, run.request_id):
+    home = Home.at(run.home)
+    refuse_purged(home, run.request_id)
+    with held(home.vault(run.request_id) / ASSESSING, run.request_id):
+        refuse_purged(home, run.request_id)  # while this process waited for the folder
         yield
 
 

@@ -18,11 +18,12 @@ from pipelines.audit.encoding import write_atomic
 from pipelines.audit.evidence import Enclosure, write_evidence
 from pipelines.audit.keys import load_private_key
 from pipelines.audit.log import AuditLog
-from pipelines.audit.manifest import folder_manifest
+from pipelines.audit.manifest import folder_digest, folder_manifest
 from pipelines.audit.statement import Statement, parse_statement
 from pipelines.audit.trust import Trust
-from pipelines.errors import BadInput
+from pipelines.errors import BadInput, VerificationFailed
 from pipelines.exports.cyclonedx import bill_of_materials
+from pipelines.exports.model_signing import model_signature
 from pipelines.exports.openlineage import run_events
 from pipelines.exports.verification import verification_result
 from pipelines.home import Home
@@ -115,20 +116,43 @@ def _svr(home: Home, request_id: str) -> bytes:
     return _made(home, request_id, RESULT)
 
 
+def _model_signing(home: Home, request_id: str, key: Path | None) -> bytes:
+    """Of the candidate's folder, once its bytes are those that were certified."""
+    statement, _ = _signed(home, request_id)
+    candidate = statement.evidence.candidate
+    if key is None or candidate is None:
+        raise BadInput("--format model-signing: needs --key FILE, and a request that has a candidate")
+    folder = home.root / "runs" / request_id / "unlearn" / "model"
+    if folder_digest(folder) != candidate.digest:
+        raise VerificationFailed(f"{folder}: not the candidate that the certificate names")
+    return model_signature(folder, key=key)
+
+
 FORMATS: Mapping[str, Callable[[Home, str], bytes]] = MappingProxyType(
     {"cyclonedx": _cyclonedx, "evidence": _evidence, "openlineage": _openlineage, "svr": _svr}
 )
+MODEL_SIGNING = "model-signing"
 
 
-def export_as(home: Home, request_id: str, form: str) -> bytes:
+def export_as(home: Home, request_id: str, form: str, *, key: Path | None = None) -> bytes:
     """A request's evidence in one of the formats.
 
+    Args:
+        home: the folder that holds the request.
+        request_id: which.
+        form: one of :data:`FORMATS` or :data:`MODEL_SIGNING`.
+        key: what model-signing signs with; nothing else takes one.
+
     Raises:
-        BadInput: an unknown format, or the run has not come as far as this needs.
-        VerificationFailed: the certificate was not signed by a trusted evaluator.
+        BadInput: an unknown format, a key too many or missing, or the run has not come as far as this needs.
+        VerificationFailed: the certificate was not signed by a trusted evaluator, or the candidate was changed.
     """
+    if form == MODEL_SIGNING:
+        return _model_signing(home, request_id, key)
     if form not in FORMATS:
-        raise BadInput(f"--format {form!r}: unknown; known: {', '.join(FORMATS)}")
+        raise BadInput(f"--format {form!r}: unknown; known: {', '.join((*FORMATS, MODEL_SIGNING))}")
+    if key is not None:
+        raise BadInput(f"--key: only --format {MODEL_SIGNING} takes one")
     return FORMATS[form](home, request_id)
 
 

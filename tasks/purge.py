@@ -26,7 +26,7 @@ from pipelines.traces import Words, words_of
 from tasks.keys import LOG, keyring
 from tasks.purged import Purge, Search, purge_of, write_mark
 from tasks.status import request_states
-from tasks.workspace import LOCK, ORIGIN, held, read_record
+from tasks.workspace import ASSESSING, LOCK, ORIGIN, held, read_record
 
 SOURCES = ("data", "data.part", "sets", "sets.part")
 """Private steps that hold the words to look for: erased last, so that a killed purge can still search."""
@@ -93,14 +93,14 @@ def purge(home: Home, request_id: str, *, unfinished: bool = False) -> Purge:
         return found
     if not (found or unfinished or (places.public / "report").is_dir()):
         raise BadInput(f"request {request_id} has not ended; run it to its end, or give --unfinished to erase it as is")
-    with held(places.lock, request_id):
+    with held(places.lock, request_id), held(places.lock.with_name(ASSESSING), request_id):
         found = purge_of(home, request_id) or _begin(places)
         return found if found.complete else _finish(places, found)
 
 
 def _begin(places: _Places) -> Purge:
     """Mark the request: from here on it cannot be run, and a purge that is killed is finished by the next."""
-    files = [path for path in _files(places.vault) if path.name != LOCK]
+    files = [path for path in _files(places.vault) if path.name not in (LOCK, ASSESSING)]
     begun = Purge(
         request_id=places.request_id,
         begun=datetime.now(UTC).replace(microsecond=0),

@@ -32,6 +32,8 @@ ORIGIN = "lethe/audit-log"
 """The log's name in its checkpoints and in the trust file."""
 
 LOCK = "running.lock"
+ASSESSING = "assessing.lock"
+"""In a request's vault: whoever holds it measures and signs for the request."""
 """In a request's vault: whoever holds it is at work on the request."""
 
 

@@ -17,6 +17,7 @@ class Format(StrEnum):
     CYCLONEDX = "cyclonedx"
     OPENLINEAGE = "openlineage"
     SVR = "svr"
+    MODEL_SIGNING = "model-signing"
 
 
 class Why(StrEnum):
@@ -47,10 +48,13 @@ def add_to(app: typer.Typer) -> None:
     app.command("export", epilog="Example: lethe export REQ-2026-0001 --format cyclonedx --out bom.json")(export)
 
 
-def export(
+def export(  # noqa: PLR0917 - one parameter per option
     request: Annotated[str, typer.Argument(help="Request id.")],
     form: Annotated[Format, typer.Option("--format", help="Evidence archive, ML-BOM, lineage events or attestation.")],
     out: Annotated[Path, typer.Option(help="File to write; replaced if it is there.")],
+    key: Annotated[
+        Path | None, typer.Option(help="Elliptic-curve private key (PEM) that model-signing signs with.")
+    ] = None,
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> int:
@@ -60,7 +64,7 @@ def export(
     from pipelines.audit.encoding import write_atomic
     from tasks.exports import export_as
 
-    data = export_as(folder, request, form.value)
+    data = export_as(folder, request, form.value, key=key)
     write_atomic(out, data)
     if as_json:
         print_json({"file": str(out), "format": form.value, "sha256": sha256_bytes(data)})

@@ -24,12 +24,13 @@ from pipelines.audit.verify import verify_certificate
 from pipelines.errors import BadInput, VerificationFailed
 from pipelines.home import Home
 from pipelines.provenance import ROOT
-from tasks.assessment import LOCK, candidate_of, sealed_run
+from tasks.assessment import candidate_of, sealed_run
 from tasks.evaluator import Assessment
 from tasks.exports import FORMATS, export_as
+from tasks.purge import purge
 from tasks.signed import read_signed
 from tasks.stage import StageFailed
-from tasks.workspace import RunContext, held
+from tasks.workspace import ASSESSING, RunContext, held
 from tests.flows.company import REQUEST, Company, found
 
 NOBODY = 65534
@@ -247,7 +248,7 @@ def test_progress_of_the_process_is_shown_here(
 
 @contextmanager
 def _assessing(company: Company) -> Iterator[None]:
-    with held(Home.at(company.home).vault(REQUEST) / LOCK, REQUEST):
+    with held(Home.at(company.home).vault(REQUEST) / ASSESSING, REQUEST):
         yield
 
 
@@ -256,6 +257,12 @@ def test_one_evaluator_at_a_time(ended: Company) -> None:
 
     with _assessing(ended), pytest.raises(BadInput, match="is being run by another process"):
         assess(REQUEST, str(ended.home))
+
+
+def test_what_is_being_assessed_is_not_purged(ended: Company) -> None:
+    with _assessing(ended), pytest.raises(BadInput, match="is being run by another process"):
+        purge(Home.at(ended.home), REQUEST)
+    assert (Home.at(ended.home).vault(REQUEST) / "salt").exists()
 
 
 def test_a_deployment_that_is_not_there_is_named(ended: Company) -> None:

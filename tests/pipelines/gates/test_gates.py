@@ -228,4 +228,4 @@ def test_every_policy_that_is_shipped_can_be_judged_and_strict_reads_its_probes(
     for policy in shipped.values():
         check_policy(policy)
     assert wanted_probes((), shipped["default"]) == ("relearning", "quantisation", "depth")
-    assert shipped["without_reference"].reference == "holdout"
+    assert shipped["without-reference"].reference == "holdout"
