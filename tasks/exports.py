@@ -23,7 +23,7 @@ from pipelines.audit.statement import Statement, parse_statement
 from pipelines.audit.trust import Trust
 from pipelines.errors import BadInput, VerificationFailed
 from pipelines.exports.cyclonedx import bill_of_materials
-from pipelines.exports.model_signing import model_signature
+from pipelines.exports.folder_signature import model_signature
 from pipelines.exports.openlineage import run_events
 from pipelines.exports.verification import verification_result
 from pipelines.home import Home

