@@ -59,6 +59,11 @@ def merge_adapters(model: nn.Module) -> PreTrainedModel:
     return merged
 
 
+def layer_patterns(layers: Sequence[str]) -> tuple[str, ...]:
+    """Patterns of names: a number stands for the layer of that number, from 0, as names count; others stay."""
+    return tuple(f"*.{layer}.*" if layer.isdecimal() else layer for layer in layers)
+
+
 def train_only(model: nn.Module, patterns: Sequence[str]) -> None:
     """Freeze every weight that trains now and whose name matches no pattern (``*`` stands for anything).
 

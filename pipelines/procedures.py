@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from pipelines.checkpoints import CurvePoint
+from pipelines.masks import MaskFacts
 from pipelines.records import Record
 from pipelines.unlearning_job import UnlearningJob
 
@@ -25,6 +26,7 @@ class TrainingResult(Record):
             what a procedure calls its end.
         curve: one point per step.
         pairing: digest of every batch's positions in both sets, in order; they follow from the seed.
+        mask: which weights could be updated; None where all that train could.
     """
 
     steps: int
@@ -32,6 +34,7 @@ class TrainingResult(Record):
     stop_reason: str
     curve: tuple[CurvePoint, ...]
     pairing: str
+    mask: MaskFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from pipelines.records import Record
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Scalar = bool | int | float | str
+LayerName = Annotated[str, StringConstraints(pattern=r"^[\w.*?-]+$")]
+MaskRule = Literal["all", "salun", "sure", "channels", "essential"]
 FilterRule = Literal["none", "twins", "untrained", "either", "both"]
 
 
@@ -83,6 +85,41 @@ class TrainingSettings(Record):
         default=False,
         title="Wordings",
         description="Also push every other wording that a forget row carries: its paraphrased question and answer.",
+    )
+    strength: Literal["constant", "gradual"] = Field(
+        default="constant",
+        title="Strength",
+        description="Of the forget term. gradual: grows epoch by epoch to its full weight, or until the stop rule.",
+    )
+    l2: float = Field(
+        default=0.0, ge=0, title="L2", description="Weight of the squared distance from the start weights."
+    )
+    wasserstein: float = Field(
+        default=0.0,
+        ge=0,
+        title="Wasserstein",
+        description="Weight of the squared sliced Wasserstein distance of the weights' rows from the start weights.",
+    )
+    layers: tuple[LayerName, ...] = Field(
+        default=(),
+        title="Layers",
+        description="What trains: numbers of layers from 0, or patterns of weights' names (* is anything); empty: all.",
+    )
+    mask: MaskRule = Field(
+        default="all",
+        title="Mask",
+        description=(
+            "Which weights are updated. all; salun: those of largest gradient on the forget rows; sure: whole neurons; "
+            "channels: rows and columns that matter for the forget rows; essential: rows that matter for these only."
+        ),
+    )
+    mask_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        title="Mask share",
+        description="Share of weights, neurons or channels a mask takes; unset: salun .5, sure and channels .1, "
+        "essential .25.",
     )
     stop: Literal["epochs", "holdout", "gates"] = Field(
         default="epochs",

@@ -15,10 +15,11 @@ from pathlib import Path
 from torch import nn
 
 from pipelines.adapter_fusion import AdapterFacts, keep_adapter
-from pipelines.adapters import add_adapters, merge_adapters, train_only
+from pipelines.adapters import add_adapters, layer_patterns, merge_adapters, train_only
 from pipelines.audit.canonical import canonical, digest, parse_strict
 from pipelines.checkpoints import WEIGHTS, Checkpoints, load_trained
 from pipelines.errors import BadInput
+from pipelines.masks import MASK, mask_facts
 from pipelines.methods.base import Method, Procedure
 from pipelines.models import LoadedModel, full_disk_refused, resolve_device, save_model
 from pipelines.procedures import Stages, TrainingResult
@@ -192,6 +193,8 @@ def _trainable(loaded: LoadedModel, job: UnlearningJob) -> nn.Module:
     model = loaded.model if job.lora is None else add_adapters(loaded.model, job.lora, seed=job.seed)
     if isinstance(job.method, Method) and job.method.trains is not None:
         train_only(model, job.method.trains(job.params, depth_of(loaded)))
+    if job.training.layers:
+        train_only(model, layer_patterns(job.training.layers))
     return model
 
 
@@ -213,6 +216,8 @@ def train_loop(
     )
     model = _trainable(loaded, job)
     hooks = [part.hooks(model, prepared(reference / REFERENCE, part.name)) for part in job.parts]
+    masked = prepared(reference / REFERENCE, MASK)
+    mask = mask_facts(masked, model) if masked else None
     state = run_loop(model, data=data, loop=loop, folder=folder, hooks=hooks, progress=progress)
     if state.stop_reason is None:
         raise ValueError(f"training ended after {state.epochs} epochs without a stop reason")
@@ -222,6 +227,7 @@ def train_loop(
         stop_reason=state.stop_reason,
         curve=state.curve,
         pairing=_pairing_digest(data, job, epochs=state.epochs),
+        mask=mask,
     )
 
 

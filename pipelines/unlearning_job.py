@@ -20,6 +20,7 @@ from pipelines.models import LoadedModel, context_length, load_model, resolve_de
 from pipelines.parts import Part
 from pipelines.records import ModelRef
 from pipelines.settings import LoraSettings, PromptFormat, TrainingSettings
+from pipelines.surroundings import chosen_parts, refuse_mixes
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,6 +83,8 @@ class UnlearningJob:
             raise BadInput(f"method {name}: trains all weights and takes no LoRA adapters; leave lora out")
         if adapters == "always" and self.lora is None:
             raise BadInput(f"method {name}: trains LoRA adapters only; give lora settings")
+        own, one_loop = tuple(part.name for part in self._own_parts), isinstance(self.method, Method)
+        refuse_mixes(self.training, own=own, one_loop=one_loop, adapters=self.lora is not None)
         names = [part.name for part in self.parts]
         double = next((part for part in names if names.count(part) > 1), None)
         if double is not None:
@@ -91,7 +94,11 @@ class UnlearningJob:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """What goes around the loss: the method's own parts."""
+        """What goes around the loss: the method's own parts, and those that the settings ask for."""
+        return (*self._own_parts, *chosen_parts(self.training)) if isinstance(self.method, Method) else ()
+
+    @property
+    def _own_parts(self) -> tuple[Part, ...]:
         return self.method.parts(self.params) if isinstance(self.method, Method) else ()
 
     @property
