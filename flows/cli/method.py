@@ -60,6 +60,12 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
         Path | None, typer.Option(help="Policy whose marks --stop gates waits for; else the default policy's.")
     ] = None,
     wordings: Annotated[bool, typer.Option(help="Also push the paraphrases that forget rows carry.")] = LOOP.wordings,
+    loop: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--training", metavar="KEY=VALUE", help="Any other setting of the loop, as in a run's file; repeatable."
+        ),
+    ] = None,
     lora_r: Annotated[int, typer.Option(help="Rank of LoRA adapters; 0 trains all weights.", min=0)] = 0,
     keep_adapter: Annotated[
         Path | None, typer.Option(help="Folder to keep the LoRA adapter in, for lethe fuse; as private as the rows.")
@@ -74,8 +80,9 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     """Run one unlearning method. Run it again after a kill and it resumes."""
     opened(home)
     form = prompt_format(prompt, chat=chat)
-    loop = {"learning_rate": learning_rate, "epochs": epochs, "batch_size": batch_size, "stop": stop}
-    training = validated(TrainingSettings, {**loop, "patience": patience, "wordings": wordings}, where="training")
+    options = {"learning_rate": learning_rate, "epochs": epochs, "batch_size": batch_size, "stop": stop}
+    named = {**options, "patience": patience, "wordings": wordings}
+    training = validated(TrainingSettings, {**named, **_loop(loop or [])}, where="training")
     lora = validated(LoraSettings, {"r": lora_r, "alpha": 2 * lora_r}, where="--lora-r") if lora_r else None
     chosen, params = _method(method, parameters or [])
     from pipelines.gate_stop import StopMarks, marks_of
@@ -116,6 +123,13 @@ def _model_ref(folder: Path) -> "ModelRef":
 
     check_model_folder(folder)
     return ModelRef(path=str(folder), digest=folder_digest(folder))
+
+
+def _loop(pairs: list[str]) -> dict[str, object]:
+    found: dict[str, object] = dict(settings(pairs))
+    if "layers" in found:
+        found["layers"] = str(found["layers"]).split(",")
+    return found
 
 
 def _method(name: str, pairs: list[str]) -> "tuple[AnyMethod, MethodParams]":

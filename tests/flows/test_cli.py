@@ -214,6 +214,19 @@ def _check_open_unlearning(measured: list[str], known: dict[str, float], capsys:
     assert f"{known['candidate']:.6g}" in capsys.readouterr().out
 
 
+def test_unlearn_takes_any_setting_of_the_loop(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mask and a layer change the candidate; a mix that makes no sense is refused in one line, before any work."""
+    found = set()
+    for n, more in enumerate(([], ["--training", "mask=salun"], ["--training", "layers=1,lm_head.*"])):
+        assert run(_unlearn("--json", *more, out=f"candidate{n}")) == 0
+        found.add(json.loads(capsys.readouterr().out)["model"]["digest"])
+    assert len(found) == 3
+    assert run(_unlearn("--lora-r", "2", "--training", "mask=salun")) == 2
+    assert "allowed with lora: all" in capsys.readouterr().err
+    assert run(_unlearn("--training", "mask=most")) == 2
+    assert "salun" in capsys.readouterr().err
+
+
 def test_unlearn_with_adapters_tells_its_progress(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(_unlearn("--lora-r", "2", "--stop", "holdout", "--holdout", "holdout.jsonl")) == 0
     shown = capsys.readouterr()
