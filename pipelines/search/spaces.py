@@ -14,6 +14,7 @@ from pipelines.settings import Scalar
 
 PATIENCE = "training.patience"
 ALPHA = "params.alpha"
+TERM = "params.retain_term"
 
 COMMON = SearchSpace(
     known={RATE: 1.0, PATIENCE: 3},
@@ -69,6 +70,36 @@ SPACES: Mapping[str, SearchSpace] = MappingProxyType(
         ),
         "wga": _kept(40.0, {"params.beta": 0.4}, {"params.beta": LogUniform(0.1, 5.0)}, rate=0.5),
         "kl_min": _kept(60.0, {}, {}, rate=0.6),
+        # Beside what they keep by themselves: on a small model, neighbours alone do not hold the rest.
+        "icu": _kept(
+            20.0,
+            {TERM: "nll", "params.learn": 2.0},
+            {TERM: Choice(("none", "nll")), "params.learn": LogUniform(0.1, 10.0)},
+        ),
+        "snap": _kept(
+            5.0,
+            {TERM: "nll", "params.gamma": 5.0},
+            {TERM: Choice(("none", "nll")), "params.gamma": LogUniform(0.5, 20.0)},
+        ),
+        "opt_out": _kept(
+            20.0,
+            {TERM: "nll", "params.beta": 0.2, "params.updates": "joint"},
+            {
+                TERM: Choice(("none", "nll")),
+                "params.beta": LogUniform(0.05, 1.0),
+                "params.updates": Choice(("alternating", "joint")),
+            },
+        ),
+        "pgu": _kept(
+            20.0,
+            {TERM: "nll", "params.keep": 0.95},
+            {TERM: Choice(("none", "nll")), "params.keep": Choice((0.8, 0.9, 0.95, 0.99))},
+        ),
+        "elm": _kept(
+            20.0,
+            {TERM: "nll", "params.eta": 10.0},
+            {TERM: Choice(("kl", "nll", "kl_nll")), "params.eta": LogUniform(0.5, 100.0)},
+        ),
         "satimp": _kept(
             20.0,
             {"params.beta1": 5.0, "params.beta2": 0.1},
