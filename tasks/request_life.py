@@ -32,7 +32,7 @@ def request_lives(home: Home, request_id: str | None = None) -> list[RequestLife
         BadInput: there is no such request, or it has not passed intake.
     """
     states = request_states(home, request_id)
-    lines = [*AuditLog(home.log, origin=ORIGIN).lines()]
+    lines = [*AuditLog(home.log, origin=ORIGIN).lines()] if states else []
     lives = [_life(home, state, lines) for state in states if state.received is not None]
     if request_id is not None and not lives:
         raise BadInput(f"request {request_id}: it has not passed intake")
@@ -45,9 +45,9 @@ def current_states(home: Home, request_id: str | None = None) -> list[RequestSta
     Raises:
         BadInput: there is no such request.
     """
-    lines = [*AuditLog(home.log, origin=ORIGIN).lines()]
-    states = []
-    for state in request_states(home, request_id):
+    found, states = request_states(home, request_id), []
+    lines = [*AuditLog(home.log, origin=ORIGIN).lines()] if found else []
+    for state in found:
         moved = _extension([line for line in lines if line.entry.get("request") == state.request_id])
         states.append(state.model_copy(update={"deadline": moved.until}) if moved else state)
     return states

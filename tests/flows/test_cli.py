@@ -48,7 +48,7 @@ def _evaluate(model: str, *more: str) -> list[str]:
 def test_every_verb_of_the_reference_is_there() -> None:
     table = {
         "demo", "run", "status", "purge", "attribute", "scope", "unlearn", "evaluate", "compare", "approve", "promote",
-        "rollback", "watch", "verify", "list", "witness",
+        "rollback", "watch", "verify", "list", "witness", "export", "fuse",
     }  # fmt: skip
     assert set(VERBS) == table
 
@@ -121,7 +121,7 @@ def test_a_key_that_stops_a_verb_says_how_to_go_on(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tasks.status.request_states", stopped)
+    monkeypatch.setattr("tasks.request_life.request_states", stopped)
     assert run(["status"]) == 130
     assert "run the same command again" in capsys.readouterr().err
 
@@ -132,7 +132,7 @@ def test_our_own_fault_is_code_one_with_details_in_the_vault(
     def broken(*_: object) -> None:
         raise ZeroDivisionError(f"at {tiny_row(0).question}")
 
-    monkeypatch.setattr("tasks.status.request_states", broken)
+    monkeypatch.setattr("tasks.request_life.request_states", broken)
     assert run(["status"]) == 1
     shown = capsys.readouterr()
     assert shown.err.count("\n") == 1

@@ -33,7 +33,7 @@ STEPS = (
     "report",
 )
 EVALUATOR = ("scores-candidate", "evaluate-start", "evaluate-candidate", "judge", "certify")
-QUICK = ("train", "certify")
+QUICK = ("train",)
 
 
 @dataclass(frozen=True)

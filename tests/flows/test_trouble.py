@@ -14,7 +14,7 @@ import pytest
 
 from flows.cli import run
 from tests.flows.company import REQUEST, Company
-from tests.flows.refusal import nothing_half_written, refuses
+from tests.flows.refusal import nothing_half_written, refuses, registered
 from tests.servers import free_port
 
 
@@ -41,7 +41,7 @@ def test_a_loss_that_is_no_number_ends_in_a_signed_refusal(
     assert re.fullmatch(r"training diverged: step \d+: the loss is nan; lower the learning rate", reason)
     assert outcome["candidate_digest"] is None
     assert outcome["version"] is None
-    assert not (quick.home / "mlflow" / "mlflow.db").exists()
+    assert not registered(quick)
     [kept] = training.glob("checkpoint-*")
     assert (kept / "trained.safetensors").is_file(), "the last good checkpoint"
     assert run(["verify", outcome["certificate"], "--home", str(quick.home), "--json"]) == 0

@@ -271,7 +271,7 @@ def test_tofus_own_rows_are_measured_whole() -> None:
         "real_authors": Rows.of(_tofu("real_authors_perturbed", 3)),
         "world_facts": Rows.of(_tofu("world_facts_perturbed", 3)),
     }
-    scores = _score(splits)
+    scores = _score(splits, samples=2, gradient_norms=True)
     found = measure(scores, role="reference", reference=scores, settings=SETTINGS, seed=0)
     assert all(m.complete for m in found.measurements if m.metric != "privleak")
     utility, quality = found.find("model_utility", "utility"), found.find("forget_quality", "forget")
