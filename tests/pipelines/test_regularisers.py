@@ -130,13 +130,14 @@ def test_what_is_watched_is_what_trains() -> None:
     assert len(watched(add_adapters(tiny_model(), LORA, seed=0))) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [SquaredDistance(300.0), SlicedWasserstein(3000.0)], ids=["l2", "sliced"])
 def test_in_the_loop_weights_stay_nearer(
     model: ModelRef, tmp_path: Path, part: SquaredDistance | SlicedWasserstein
 ) -> None:
     start, apart = load_file(Path(model.path) / "model.safetensors"), {}
     for name in ("free", "held"):
-        job = tiny_job(model, method="grad_diff", training=TrainingSettings(epochs=4, batch_size=3, learning_rate=1e-3))
+        job = tiny_job(model, method="grad_diff", training=TrainingSettings(epochs=3, batch_size=6, learning_rate=2e-3))
         assert isinstance(job.method, Method)
         method = job.method if name == "free" else replace(job.method, parts=lambda params: (part,))
         made = load_file(Path(unlearn(replace(job, method=method), tmp_path / name).model.path) / "model.safetensors")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.config import TrainingSettings
 from pipelines.methods import opt_out, snap
 from pipelines.readings import start_kl
 from pipelines.records import ModelRef
@@ -79,10 +80,11 @@ def test_opt_out_takes_turns(model: ModelRef, tmp_path: Path) -> None:
 
 def test_what_is_kept_has_the_retain_weight(model: ModelRef, tmp_path: Path) -> None:
     """First loss = NLL of the refusals + alpha x NLL of the positives: linear in alpha, without a retain row."""
-    losses = []
+    losses, settings = [], TrainingSettings(epochs=1, batch_size=6, learning_rate=1e-4)
     for alpha in (0.0, 1.0, 3.0):
         seen: list[Progress] = []
-        unlearn(tiny_job(model, method="snap", params={"alpha": alpha}), tmp_path / str(alpha), progress=seen.append)
+        job = tiny_job(model, method="snap", params={"alpha": alpha}, training=settings)
+        unlearn(job, tmp_path / str(alpha), progress=seen.append)
         losses.append(seen[0].metrics["loss"])
         assert seen[0].metrics["retain_nll"] == 0
     assert losses[2] - losses[0] == pytest.approx(3 * (losses[1] - losses[0]), rel=1e-2)
