@@ -30,8 +30,7 @@ READS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "forget_quality": (("forget_quality", "forget"),),
     "depth": (("depth", "forget"),),
     "relearning": tuple(
-        (m, "forget")
-        for m in ("relearning_gap", "relearning_lora_gap", "relearning_related_gap", "relearning_taught")
+        (m, "forget") for m in ("relearning_gap", "relearning_lora_gap", "relearning_related_gap", "relearning_taught")
     ),
     "four_bit": tuple(
         (f"{scheme}_{m}_gap", "forget") for scheme in ("int4", "nf4") for m in ("extraction_strength", "probability")
