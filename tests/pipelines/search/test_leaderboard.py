@@ -12,6 +12,7 @@ from pipelines.search.leaderboard import Leaderboard, Others, as_csv, efficient,
 from pipelines.search.page import pareto_png, render_page
 from pipelines.search.study import Study
 from pipelines.search.trial import Gap, Setting, TrialResult, worst_margin
+from pipelines.settings import Scalar
 
 BASE = RunConfig.model_validate({"model": "m", "train": "t", "method": "npo", "training": {"learning_rate": 1e-3}})
 OTHERS = Others(start={"extraction": 1.0, "utility": 0.9}, reference={"extraction": 0.1, "utility": 0.88})
@@ -24,7 +25,7 @@ def result(
     extraction: float = 0.1,
     utility: float = 0.8,
     seed: int = 0,
-    value: float = 1.0,
+    value: Scalar = 1.0,
 ) -> TrialResult:
     gaps = (Gap(gate="utility", margin=0.5, reason="fine"), Gap(gate="probability", margin=margin, reason="gap .2"))
     return TrialResult(
