@@ -39,7 +39,7 @@ class PrefectServer:
     environment: Mapping[str, str]
 
     def ask(self, path: str, body: object) -> httpx.Response:
-        """POST to the API, again while it is too busy: SQLite under load answers 503, and Prefect's client asks again."""
+        """POST to the API, again while it is busy: SQLite under load answers 503, and Prefect's client asks again."""
         deadline = time.monotonic() + START_S
         while True:
             answer = httpx.post(f"{self.api}/{path}", json=body, timeout=60)

@@ -19,7 +19,7 @@ def as_json(lives: Sequence[RequestLife]) -> str:
 
 
 def as_csv(lives: Sequence[RequestLife]) -> str:
-    """Comma-separated, one header line; a cell that a spreadsheet would take for a formula starts with an apostrophe."""
+    """Comma-separated, one header line; a cell that a spreadsheet would read as a formula gets an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
