@@ -42,6 +42,7 @@ def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     assert len(client.search_model_versions("name = 'tiny'")) == 1
 
 
+@pytest.mark.slow
 def test_an_edited_measurement_is_measured_again(tmp_path: Path) -> None:
     company = found(tmp_path)
     first = _erase(company)

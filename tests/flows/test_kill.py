@@ -90,7 +90,8 @@ def test_resumes_to_the_same_candidate(step: str, undisturbed: str, tmp_path: Pa
     _resumes(company, undisturbed)
 
 
-@pytest.mark.parametrize("step", [pytest.param("scores-candidate", marks=pytest.mark.slow), "judge"])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["scores-candidate", "judge"])
 def test_an_evaluator_ends_with_whoever_started_it(step: str, undisturbed: str, tmp_path: Path) -> None:
     company = found(tmp_path)
     killed = _run(company, f"parent@{step}", orphan_s=20)

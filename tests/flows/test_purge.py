@@ -12,7 +12,7 @@ from pipelines.audit.checkpoint import parse_checkpoint
 from pipelines.audit.log import AuditLog
 from pipelines.data.rows import Row
 from pipelines.home import Home
-from tasks.workspace import held
+from tasks.workspace import ASSESSING, LOCK, held
 from tests.flows.company import REQUEST, Company, found
 
 WORDS = ("Quoxilith", "Vandrezhar", "Plimtorque")
@@ -87,7 +87,7 @@ def test_no_byte_is_left_and_everything_signed_still_verifies(
     vault = ended.home / "vault" / REQUEST
     salt, canary = (vault / "salt").read_bytes(), [word.lower().encode() for word in WORDS]
     assert _holding(ended, *canary), "the search finds nothing even where the canary must be"
-    files = [path for path in vault.rglob("*") if path.is_file() and path.name != "running.lock"]
+    files = [path for path in vault.rglob("*") if path.is_file() and path.name not in (LOCK, ASSESSING)]
     count, size = len(files), sum(path.stat().st_size for path in files)
     done = _purge(ended, capsys)
     assert _holding(ended, *canary, ENCODED.lower()) == []
@@ -266,7 +266,7 @@ def test_an_unknown_request_is_refused(ended: Company, capsys: pytest.CaptureFix
 
 
 def test_a_request_at_work_is_refused_even_unfinished(ended: Company, capsys: pytest.CaptureFixture[str]) -> None:
-    with held(ended.home / "vault" / REQUEST / "running.lock", REQUEST):
+    with held(ended.home / "vault" / REQUEST / LOCK, REQUEST):
         said = _refused(ended, capsys, "purge", REQUEST, "--unfinished", "--home", str(ended.home))
     assert "another process" in said
 
