@@ -102,6 +102,7 @@ def test_a_request_runs_once_at_a_time(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
+@pytest.mark.slow
 def test_every_byte_of_the_log_is_signed_at_the_end(tmp_path: Path) -> None:
     company = found(tmp_path)
     outcome = _erase(company)

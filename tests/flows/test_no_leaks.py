@@ -73,7 +73,7 @@ def _run(company: Company, scratch: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.parametrize("ends", ["registered", "refused", "crashed"])
+@pytest.mark.parametrize("ends", ["registered", pytest.param("refused", marks=pytest.mark.slow), "crashed"])
 def test_no_byte_of_a_canary_outside_the_vault(tmp_path: Path, ends: str) -> None:
     company = _company(tmp_path / "company")
     if ends == "refused":
