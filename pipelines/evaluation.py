@@ -55,7 +55,6 @@ class _Run:
     splits: Mapping[str, Rows]
     settings: EvaluationSettings
     prompt_format: PromptFormat
-    store: ScoreStore | None
     progress: Progress | None
     embedder: Embedder | None
     seed: int
@@ -85,7 +84,15 @@ class _Run:
             return None
         return Sampling(samples=wanted.samples, k=wanted.samples_taken, temperature=wanted.temperature, seed=self.seed)
 
-    def key(self, kind: str, *settings: object) -> ScoreKey:
+    def answers_key(self) -> ScoreKey:
+        return self._key(f"answers-{SCORING_VERSION}", self.settings.gradient_norms)
+
+    def generations_key(self) -> ScoreKey:
+        sampled = asdict(self.sampling) if self.sampling else None
+        encoder = self.embedder.digest if self.embedder else None
+        return self._key(f"generations-{GENERATION_VERSION}", self.settings.max_new_tokens, sampled, encoder)
+
+    def _key(self, kind: str, *settings: object) -> ScoreKey:
         used = [self.prompt_format.plain(), str(self.loaded.model.dtype), *settings]
         return ScoreKey(
             kind=kind,
@@ -125,32 +132,18 @@ def score_model(
     if not any(len(rows) for rows in splits.values()):
         raise BadInput(f"evaluation: no rows in any of the splits {', '.join(splits) or '(none)'}")
     embedder = load_embedder(Path(settings.embedder), device=loaded.model.device) if settings.embedder else None
-    run = _Run(
-        loaded,
-        splits,
-        settings=settings,
-        prompt_format=prompt_format,
-        store=store,
-        progress=progress,
-        embedder=embedder,
-        seed=seed,
-    )
-    asked: list[Question] = []
-    answer_key = run.key(f"answers-{SCORING_VERSION}", settings.gradient_norms)
-    sampled = asdict(run.sampling) if run.sampling else None
-    with_embedder = embedder.digest if embedder else None
-    generation_key = run.key(f"generations-{GENERATION_VERSION}", settings.max_new_tokens, sampled, with_embedder)
-    answers = store.load(answer_key, schema=SCORE_SCHEMA) if store else None
-    generations = store.load(generation_key, schema=GENERATION_SCHEMA) if store else None
-    if answers is None or generations is None:
-        asked = run.questions()
+    run = _Run(loaded, splits, settings, prompt_format, progress=progress, embedder=embedder, seed=seed)
+    answers_key, generations_key = run.answers_key(), run.generations_key()
+    answers = store.load(answers_key, schema=SCORE_SCHEMA) if store else None
+    generations = store.load(generations_key, schema=GENERATION_SCHEMA) if store else None
+    asked = run.questions() if answers is None or generations is None else []
     if answers is None:
-        answers = _keep(store, answer_key, _score(run, asked).table)
+        answers = _keep(store, answers_key, _score(run, asked).table)
     if generations is None:
-        generations = _keep(store, generation_key, _generate(run, asked, ScoreTable(answers)).table)
+        generations = _keep(store, generations_key, _generate(run, asked, ScoreTable(answers)).table)
     return ModelScores(
         model_digest=loaded.ref.digest,
-        data_digest=answer_key.data_digest,
+        data_digest=answers_key.data_digest,
         rows={split: len(rows) for split, rows in splits.items()},
         answers=ScoreTable(answers),
         generations=GenerationTable(generations),

@@ -152,12 +152,12 @@ def generate(
         done += len(batch)
         if progress is not None:
             progress(done, len(prompts), "answers generated")
-    sampled = [
-        _sampled_leakage(model, tokenizer, q, rows[q.split][q.row], limits=limits, sampling=sampling)
-        if sampling is not None and q.split == FORGET
-        else None
-        for q in wanted
-    ]
+    sampled: list[float | None] = [None] * len(wanted)
+    if sampling is not None:
+        for i, q in enumerate(wanted):
+            if q.split == FORGET:
+                row = rows[q.split][q.row]
+                sampled[i] = _sampled_leakage(model, tokenizer, q, row, limits=limits, sampling=sampling)
     right = [rows[q.split][q.row].answer for q in wanted]
     return _compare(tokenizer, wanted, found, right, sampled=sampled, embedder=embedder)
 

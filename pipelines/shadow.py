@@ -20,7 +20,7 @@ from pipelines.data.encode import Encoded, encode
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
 from pipelines.finetune import FineTuneSettings, Progress, fine_tune
-from pipelines.likelihood import answer_batch, answer_stats, on_device
+from pipelines.likelihood import score_rows
 from pipelines.models import LoadedModel, context_length, load_model, save_model
 from pipelines.records import ModelRef
 from pipelines.settings import LoraSettings, PromptFormat, ShadowSettings
@@ -132,11 +132,15 @@ def _check_learnt(job: ShadowJob, shadow: LoadedModel, items: Sequence[Encoded])
         )
 
 
-@torch.no_grad()
 def _nll(loaded: LoadedModel, items: Sequence[Encoded]) -> float:
     """Mean over rows of the negative log-likelihood per answer token."""
-    total = 0.0
-    for first in range(0, len(items), BATCH):
-        batch = answer_batch(items[first : first + BATCH], pad_id=loaded.pad_id, n_unended=0)
-        total += float(answer_stats(loaded.model, on_device(batch, loaded.model.device)).nll_mean_B.sum())
-    return total / len(items)
+    nll_N = score_rows(
+        loaded.model,
+        items,
+        measure=lambda stats: stats.nll_mean_B,
+        pad_id=loaded.pad_id,
+        batch_size=BATCH,
+        device=loaded.model.device,
+        ended=True,
+    )
+    return float(nll_N.mean())

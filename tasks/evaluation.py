@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.config import EvaluationSettings
@@ -22,7 +23,7 @@ from tasks.artifacts import show_table
 from tasks.device import device_slot
 from tasks.intake import rows_of, taken_in
 from tasks.lineage import earlier
-from tasks.probes import probe, probe_readings, probed
+from tasks.probes import probe, probe_table, probed, readings_of
 from tasks.progress import Progress
 from tasks.scope import neighbour_positions, scope_of, set_rows
 from tasks.shadows import reference_of, shadow_models
@@ -54,8 +55,7 @@ def score(run: RunContext, role: Role) -> None:
 
 def _score(ws: Workspace, step: str, model: ModelRef, *, splits: dict[str, Rows], progress: Progress) -> None:
     config = ws.run.config
-    # Nothing but sampled answers depends on the seed: without any, one table speaks for all seeds.
-    seeds = seed_list(config.seed, config.evaluation.seeds if config.evaluation.samples else 1)
+    seeds = scored_seeds(ws.run)
 
     def build(part: Path) -> None:
         with device_slot(ws.home):
@@ -81,6 +81,12 @@ def _score(ws: Workspace, step: str, model: ModelRef, *, splits: dict[str, Rows]
     }
     data = {name: ws.keyed(rows.digest) for name, rows in splits.items()}
     ws.step(step, {"model": model.digest, "splits": data, **settings}, build, private=True)
+
+
+def scored_seeds(run: RunContext) -> tuple[int, ...]:
+    """The seeds that models are scored with: only sampled answers depend on them, so without any one speaks for all."""
+    settings = run.config.evaluation
+    return seed_list(run.config.seed, settings.seeds if settings.samples else 1)
 
 
 def settings_of(ws: Workspace) -> EvaluationSettings:
@@ -124,12 +130,27 @@ def measure(run: RunContext, role: Role) -> Evaluation:
 def _measured(ws: Workspace, role: Role, place: int) -> Evaluation:
     """What one seed gives, by its place among the seeds; its per-row values go to the vault."""
     subject = scores_of(ws, role, place=place)
-    reference = scores_of(ws, "reference", place=place) if "reference" in other_roles(ws.run) else None
-    probes = probe_readings(ws, role, reference=reference is not None, place=place)
-    taken = (*metrics_of(ws.run, subject, reference, shadows_of(ws, place=place), place=place), *probes)
+    taken = readings_under(ws, subject, probe_table(ws, role, place=place), place=place)
     name = f"items-{role}.parquet" if place == 0 else f"items-{role}-seed-{place}.parquet"
     write_items(taken, ws.home.vault(ws.run.request_id) / name)
     return evaluation_of(taken, role=role, model_digest=subject.model_digest)
+
+
+def readings_under(
+    ws: Workspace, subject: ModelScores, probes: pa.Table | None, *, place: int
+) -> tuple[MetricReading, ...]:
+    """Every reading of one model under the seed at that place, beside the reference and shadow models of the run.
+
+    Args:
+        ws: of the run.
+        subject: scores of the model under that seed.
+        probes: what the probes found of it under that seed; None where none ran.
+        place: of the seed among the run's.
+    """
+    reference = scores_of(ws, "reference", place=place) if "reference" in other_roles(ws.run) else None
+    taken = metrics_of(ws.run, subject, reference, shadows_of(ws, place=place), place=place)
+    found = () if probes is None else readings_of(ws, probes, reference=reference is not None, place=place)
+    return (*taken, *found)
 
 
 def metrics_of(

@@ -87,14 +87,12 @@ def probed(ws: Workspace, role: Role) -> str | None:
     return ws.outputs(_step(role), private=True)
 
 
-def probe_readings(ws: Workspace, role: Role, *, reference: bool, place: int = 0) -> tuple[MetricReading, ...]:
-    """The readings of the probes on a role's model under the seed at that place, beside the reference's if any."""
-    return (
-        () if probed(ws, role) is None else readings_of(ws, _table(ws, role, place), reference=reference, place=place)
-    )
+def probe_table(ws: Workspace, role: Role, *, place: int) -> pa.Table | None:
+    """What the probes found of a role's model under the seed at that place; None where none ran."""
+    return None if probed(ws, role) is None else _table(ws, role, place)
 
 
-def readings_of(ws: Workspace, table: pa.Table, *, reference: bool, place: int = 0) -> tuple[MetricReading, ...]:
+def readings_of(ws: Workspace, table: pa.Table, *, reference: bool, place: int) -> tuple[MetricReading, ...]:
     """The readings of a table of probes, beside the reference's of the same seed where there is one."""
     settings, seed = ws.run.config.evaluation, ws.run.config.seed + place
     bootstrap = Bootstrap(samples=settings.bootstrap, confidence=settings.confidence, seed=seed)

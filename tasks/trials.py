@@ -23,7 +23,7 @@ from pipelines.score_store import ScoreStore
 from pipelines.score_table import HOLDOUT, ModelScores
 from pipelines.search.training import Allowance, OutOfTime, Paused, clear, epochs_so_far, train_within, trained_so_far
 from pipelines.search.trial import Setting, TrialResult, config_of, judged, worst_margin
-from pipelines.seeds import over_seeds
+from pipelines.seeds import over_seeds, seed_list
 from pipelines.steps import IDENTITY
 from pipelines.training import Progress as StepProgress
 from pipelines.unlearning import export as export_model
@@ -34,14 +34,14 @@ from tasks.evaluation import (
     metrics_of,
     model_of,
     read_scores,
-    scores_of,
+    readings_under,
+    scored_seeds,
     settings_of,
-    shadows_of,
     splits_of,
     write_scores,
 )
 from tasks.intake import rows_of
-from tasks.probes import readings_of, subject_of
+from tasks.probes import subject_of
 from tasks.progress import Progress
 from tasks.stage import stage
 from tasks.surrogate import other_roles
@@ -71,7 +71,8 @@ def prepare_looks(run: RunContext) -> None:
             model = model_of(ws, role)
             with _slot(ws):
                 loaded = load_model(model.path, device=resolve_device(run.config.device), expected_digest=model.digest)
-                scores = _scored(ws, loaded, splits, store=ScoreStore(ws.home.vault(run.request_id) / "scores"))
+                store = ScoreStore(ws.home.vault(run.request_id) / "scores")
+                scores = _scored(ws, loaded, splits, store=store, seed=run.config.seed)
             (part / role).mkdir(exist_ok=True)
             write_scores(part / role, scores)
 
@@ -182,15 +183,12 @@ class _Trial:
         ws, config = self.ws, self.ws.run.config
         names, splits = wanted_probes(config.evaluation.probes, ws.run.policy), splits_of(ws)
         start = load_model(self.job.model.path, device=resolve_device(config.device)) if names else None
+        scored = [_scored(ws, loaded, splits, store=None, seed=seed) for seed in scored_seeds(ws.run)]
         found = []
-        for place in range(config.evaluation.seeds):
-            reference = scores_of(ws, "reference", place=place) if "reference" in other_roles(ws.run) else None
-            scores = _scored(ws, loaded, splits, store=None, place=place)
-            taken = metrics_of(ws.run, scores, reference, shadows_of(ws, place=place), place=place)
-            if start is not None:
-                subject = replace(subject_of(ws, loaded, start, splits), seed=config.seed + place)
-                table = probe_model(subject, names)
-                taken = (*taken, *readings_of(ws, table, reference=reference is not None, place=place))
+        for place, seed in enumerate(seed_list(config.seed, config.evaluation.seeds)):
+            subject = replace(subject_of(ws, loaded, start, splits), seed=seed) if start else None
+            table = probe_model(subject, names) if subject else None
+            taken = readings_under(ws, scored[min(place, len(scored) - 1)], table, place=place)
             found.append(evaluation_of(taken, role="candidate", model_digest=loaded.ref.digest))
         return over_seeds(found)
 
@@ -199,7 +197,8 @@ class _Trial:
         ws = self.ws
         folder = ws.folder(LOOK, private=True)
         scores: dict[Role, ModelScores] = {role: read_scores(folder / role) for role in other_roles(ws.run)}
-        scores["candidate"] = _scored(ws, trained_so_far(self.job, part), _look_splits(ws), store=None)
+        so_far = trained_so_far(self.job, part)
+        scores["candidate"] = _scored(ws, so_far, _look_splits(ws), store=None, seed=ws.run.config.seed)
         taken = {role: metrics_of(ws.run, one, scores.get("reference")) for role, one in scores.items()}
         evaluations = [evaluation_of(t, role=r, model_digest=scores[r].model_digest) for r, t in taken.items()]
         return worst_margin(judge(ws.run.policy, evaluations).gates, measured_only=True)
@@ -224,7 +223,7 @@ def _look_splits(ws: Workspace) -> dict[str, Rows]:
 
 
 def _scored(
-    ws: Workspace, loaded: LoadedModel, splits: dict[str, Rows], *, store: ScoreStore | None, place: int = 0
+    ws: Workspace, loaded: LoadedModel, splits: dict[str, Rows], *, store: ScoreStore | None, seed: int
 ) -> ModelScores:
     config = ws.run.config
     return score_model(
@@ -232,7 +231,7 @@ def _scored(
         splits,
         settings=settings_of(ws),
         prompt_format=config.prompt_format,
-        seed=config.seed + place,
+        seed=seed,
         store=store,
     )
 
