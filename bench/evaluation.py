@@ -20,9 +20,9 @@ from bench.base import Bench, Figure
 if TYPE_CHECKING:
     from bench.one_by_one import Suite
     from pipelines.data.rows import Rows
-    from pipelines.models import LoadedModel
+    from pipelines.models.loading import LoadedModel
     from pipelines.records import Evaluation
-    from pipelines.score_table import ModelScores
+    from pipelines.scoring.table import ModelScores
     from pipelines.world import World
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def measure(folder: Path) -> Sequence[Figure]:
 def _load(path: Path) -> "LoadedModel":
     import torch
 
-    from pipelines.models import load_model
+    from pipelines.models.loading import load_model
 
     return load_model(path, device=torch.device("cpu"))
 
@@ -144,8 +144,8 @@ def _against(world: "World") -> list[Figure]:
 def _both(path: Path, splits: "dict[str, Rows]", reference: Sides | None) -> Sides:
     from bench.one_by_one import METRICS, Plain, Suite
     from pipelines.config import EvaluationSettings, PromptFormat
-    from pipelines.evaluation import measure as measured
-    from pipelines.evaluation import score_model
+    from pipelines.evaluation.evaluate import measure as measured
+    from pipelines.evaluation.evaluate import score_model
 
     loaded = _load(path)
     settings = EvaluationSettings(
@@ -178,8 +178,8 @@ def _growth(start: Path, data: Path) -> list[Figure]:
     from pipelines.config import PromptFormat
     from pipelines.data.load import load_rows
     from pipelines.data.rows import Rows
-    from pipelines.models import context_length
-    from pipelines.scoring import questions, score_questions
+    from pipelines.models.loading import context_length
+    from pipelines.scoring.answers import questions, score_questions
 
     loaded = _load(start)
     context = context_length(loaded.model)

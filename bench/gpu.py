@@ -26,8 +26,8 @@ from bench.base import memory_mib
 from bench.sides import Clock, batches_of
 from bench.workload import Workload, job_of, word_tokenizer
 from pipelines.data.encode import Encoded
-from pipelines.unlearning import unlearn
-from pipelines.unlearning_job import UnlearningJob, encode_set, load_start
+from pipelines.unlearning.job import UnlearningJob, encode_set, load_start
+from pipelines.unlearning.stages import unlearn
 from pipelines.world.spec import ModelSpec
 
 PEAK_FLOPS = 989e12

@@ -11,10 +11,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from bench.base import memory_mib
 from pipelines.config import EvaluationSettings
 from pipelines.data.encode import Encoded
-from pipelines.evaluation import measure
+from pipelines.evaluation.evaluate import measure
 from pipelines.metrics import METRICS
-from pipelines.score_table import GENERATION_SCHEMA, GenerationTable, ModelScores, Variant
-from pipelines.scoring import Question, score_questions
+from pipelines.scoring.answers import Question, score_questions
+from pipelines.scoring.table import GENERATION_SCHEMA, GenerationTable, ModelScores, Variant
 
 ROWS, PROMPT, ANSWER = 64, 16, 64
 CLEAR = Path("/proc/self/clear_refs")

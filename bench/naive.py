@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pipelines.data.encode import IGNORED, Encoded
-from pipelines.pairing import PairedBatch
+from pipelines.training.pairing import PairedBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pipelines.config import PromptFormat
 from pipelines.data.encode import Encoded, encode
 from pipelines.data.rows import Row, Rows
-from pipelines.text_scores import Words
+from pipelines.scoring.text_scores import Words
 
 UTILITY = ("retain", "real_authors", "world_facts")
 OPTIONS = UTILITY[1:]

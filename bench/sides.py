@@ -14,12 +14,12 @@ from pathlib import Path
 from bench import naive
 from bench.base import memory_mib
 from bench.workload import WORKLOADS, Workload, job_of
-from pipelines.adapters import add_adapters
 from pipelines.data.encode import Encoded
 from pipelines.methods.npo import NPOParams
-from pipelines.pairing import PairedBatch, draw_retain, paired_batches
-from pipelines.unlearning import unlearn
-from pipelines.unlearning_job import UnlearningJob, encode_set, load_start
+from pipelines.models.adapters import add_adapters
+from pipelines.training.pairing import PairedBatch, draw_retain, paired_batches
+from pipelines.unlearning.job import UnlearningJob, encode_set, load_start
+from pipelines.unlearning.stages import unlearn
 
 START = "start"
 

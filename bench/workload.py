@@ -20,7 +20,7 @@ from pipelines.config import LoraSettings, PromptFormat, TrainingSettings
 from pipelines.data.rows import Row, Rows
 from pipelines.methods import METHODS
 from pipelines.records import ModelRef
-from pipelines.unlearning_job import UnlearningJob
+from pipelines.unlearning.job import UnlearningJob
 from pipelines.world.language_model import SPECIAL, new_model
 from pipelines.world.spec import ModelSpec
 

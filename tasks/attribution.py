@@ -31,7 +31,7 @@ def attribute(run: RunContext) -> AttributionReport:
     def build(part: Path) -> None:
         from pipelines.attribution.contract import Subject
         from pipelines.attribution.propose import attribute as propose
-        from pipelines.models import context_length, load_model, resolve_device
+        from pipelines.models.loading import context_length, load_model, resolve_device
 
         model = taken_in(ws).model
         with device_slot(ws.home):

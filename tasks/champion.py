@@ -20,7 +20,7 @@ from tasks.promotion import facts_under
 from tasks.tracking import tracking
 
 if TYPE_CHECKING:
-    from pipelines.models import LoadedModel
+    from pipelines.models.loading import LoadedModel
 
 FETCHED = "champions"
 """Folder of the cache: one folder per candidate digest."""
@@ -43,7 +43,7 @@ def load_champion(model: str, *, home: str | Path | None = None, device: str = "
     with tracking(at) as mlflow:
         registry = MlflowRegistry(mlflow)
         stored, note = fetched(at, registry, model), registry.kept(model)
-    from pipelines.models import load_promoted, resolve_device
+    from pipelines.models.loading import load_promoted, resolve_device
 
     return load_promoted(
         stored.folder,

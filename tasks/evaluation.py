@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from pipelines.config import EvaluationSettings
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
-from pipelines.evaluation import MetricReading, evaluation_of, read_metrics, score_model, write_items
-from pipelines.models import load_model, resolve_device
+from pipelines.evaluation.evaluate import MetricReading, evaluation_of, read_metrics, score_model, write_items
+from pipelines.evaluation.seeds import over_seeds, seed_list
+from pipelines.models.loading import load_model, resolve_device
 from pipelines.records import Candidate, Digest, Evaluation, ModelRef, Record, Role
-from pipelines.score_store import ScoreStore
-from pipelines.score_table import FORGET, HOLDOUT, NEIGHBOURS, RETAIN, GenerationTable, ModelScores, ScoreTable
-from pipelines.seeds import over_seeds, seed_list
+from pipelines.scoring.store import ScoreStore
+from pipelines.scoring.table import FORGET, HOLDOUT, NEIGHBOURS, RETAIN, GenerationTable, ModelScores, ScoreTable
 from tasks.artifacts import show_table
 from tasks.device import device_slot
 from tasks.intake import rows_of, taken_in

@@ -13,7 +13,7 @@ from tasks.stage import stage
 from tasks.workspace import RunContext, Workspace, read_record, write_record
 
 if TYPE_CHECKING:
-    from pipelines.unlearning_job import UnlearningJob
+    from pipelines.unlearning.job import UnlearningJob
 
 STEP = "filter"
 
@@ -58,8 +58,8 @@ def filtered(ws: Workspace, job: "UnlearningJob") -> Filtered:
 
 
 def _untrained(ws: Workspace, job: "UnlearningJob") -> tuple[bool, ...]:
-    from pipelines.reference import min_k_of
-    from pipelines.unlearning_job import load_start
+    from pipelines.unlearning.job import load_start
+    from pipelines.unlearning.reference import min_k_of
 
     with device_slot(ws.home):
         loaded = load_start(job)

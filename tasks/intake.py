@@ -15,12 +15,12 @@ from pipelines.config import load_request
 from pipelines.data.load import load_rows, save_rows
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
-from pipelines.evaluation import select_metrics
-from pipelines.in_context import refuse_guarded
-from pipelines.judgement import check_policy
-from pipelines.model_folder import check_base, check_model_folder
+from pipelines.evaluation.evaluate import select_metrics
+from pipelines.evaluation.judgement import check_policy
+from pipelines.models.folder import check_base, check_model_folder
 from pipelines.records import Digest, ErasureRequest, ModelRef, Record, RequestFile, deadline_after
-from pipelines.score_table import EARLIER
+from pipelines.scoring.table import EARLIER
+from pipelines.unlearning.in_context import refuse_guarded
 from tasks.artifacts import show_note
 from tasks.keys import LOG, keyring
 from tasks.stage import stage

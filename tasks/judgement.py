@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.judgement import judge as apply_policy
+from pipelines.evaluation.judgement import judge as apply_policy
 from pipelines.records import Evaluation, Verdict
 from tasks.artifacts import show_table
 from tasks.progress import Progress

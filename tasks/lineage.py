@@ -13,7 +13,7 @@ from pipelines.audit.log import AuditLog
 from pipelines.data.rows import Rows
 from pipelines.errors import VerificationFailed
 from pipelines.home import Home
-from pipelines.score_table import EARLIER
+from pipelines.scoring.table import EARLIER
 from tasks.intake import read_rows, taken_in
 from tasks.workspace import Workspace
 

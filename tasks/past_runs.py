@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pipelines.audit.log import AuditLog
 from pipelines.errors import BadInput
+from pipelines.evaluation.muse import ROLES, PastRun, View, muse_views
 from pipelines.home import Home
-from pipelines.muse import ROLES, PastRun, View, muse_views
 from pipelines.records import Candidate, Evaluation
 from tasks.lineage import lineage
 from tasks.workspace import ORIGIN, read_record

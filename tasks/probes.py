@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.data.rows import Rows
-from pipelines.evaluation import MetricReading
-from pipelines.models import LoadedModel, load_model, resolve_device
+from pipelines.evaluation.evaluate import MetricReading
+from pipelines.evaluation.probing import probe_model, read_probes, wanted_probes
+from pipelines.evaluation.seeds import seed_list
+from pipelines.evaluation.statistics import Bootstrap
+from pipelines.models.loading import LoadedModel, load_model, resolve_device
 from pipelines.probes import Subject
-from pipelines.probing import probe_model, read_probes, wanted_probes
 from pipelines.records import ModelRef, Role
-from pipelines.score_store import ScoreStore
-from pipelines.score_table import FORGET, NEIGHBOURS
-from pipelines.seeds import seed_list
-from pipelines.statistics import Bootstrap
+from pipelines.scoring.store import ScoreStore
+from pipelines.scoring.table import FORGET, NEIGHBOURS
 from tasks.device import device_slot
 from tasks.intake import rows_of
 from tasks.progress import Progress

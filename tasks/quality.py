@@ -191,7 +191,7 @@ def check_sets(run: RunContext, scope: Scope) -> str | None:
     Raises:
         BadInput: as :func:`refuse_bad_sets`.
     """
-    from pipelines.models import context_length, load_model, resolve_device
+    from pipelines.models.loading import context_length, load_model, resolve_device
 
     ws = Workspace.of(run)
     forget, retain = set_rows(ws, "forget"), set_rows(ws, "retain")

@@ -27,7 +27,7 @@ from pipelines.report.data import (
     StageLine,
     TrainingPoint,
 )
-from pipelines.score_table import FORGET
+from pipelines.scoring.table import FORGET
 from tasks.artifacts import show_note
 from tasks.certificate import LIMITS, Certified, not_measured
 from tasks.keys import LOG, keyring

@@ -41,7 +41,7 @@ class UnlearnedModel(PythonModel):
 
         self.folder = Path(context.artifacts["model"])
         vault = _checked(self.folder, Path(context.artifacts["certificate"]), settings=context.model_config or {})
-        from pipelines.in_context import context_of
+        from pipelines.unlearning.in_context import context_of
 
         self.guard = context_of(self.folder, vault=vault)
         self.tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
@@ -90,7 +90,7 @@ def _checked(folder: Path, certificate: Path, *, settings: Mapping[str, object])
         from pipelines.audit.champion import Sources, check_certified, check_champion, statement_in
         from pipelines.audit.statement import parse_statement
         from pipelines.audit.trust import Trust
-        from pipelines.model_folder import check_model_folder
+        from pipelines.models.folder import check_model_folder
     except ImportError as error:
         missing = error.name
     else:

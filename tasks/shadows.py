@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 from pipelines.errors import BadInput
-from pipelines.models import resolve_device
+from pipelines.evaluation.shadow import ShadowJob, train_shadow
+from pipelines.models.loading import resolve_device
 from pipelines.records import ModelRef
-from pipelines.shadow import ShadowJob, train_shadow
 from tasks.device import device_slot
 from tasks.intake import taken_in
 from tasks.progress import Progress

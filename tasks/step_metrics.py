@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pipelines.checkpoints import CurvePoint
 from pipelines.home import Home
+from pipelines.training.checkpoints import CurvePoint
 from tasks.tracking import Tracking, tracking
 
 logger = logging.getLogger("lethe")

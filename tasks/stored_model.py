@@ -95,7 +95,7 @@ def check_stored(model_id: str, model: ModelRef, *, certificate: str, home: Home
     import torch
     from mlflow.artifacts import download_artifacts
 
-    from pipelines.models import load_model
+    from pipelines.models.loading import load_model
 
     with tempfile.TemporaryDirectory(dir=home.cache) as fetched:
         download_artifacts(artifact_uri=f"models:/{model_id}", dst_path=fetched)

@@ -14,21 +14,21 @@ from pathlib import Path
 
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput, TrainingDiverged
-from pipelines.evaluation import evaluation_of, score_model
-from pipelines.judgement import judge
-from pipelines.models import LoadedModel, load_model, resolve_device
-from pipelines.probing import probe_model, wanted_probes
+from pipelines.evaluation.evaluate import evaluation_of, score_model
+from pipelines.evaluation.judgement import judge
+from pipelines.evaluation.probing import probe_model, wanted_probes
+from pipelines.evaluation.seeds import over_seeds, seed_list
+from pipelines.models.loading import LoadedModel, load_model, resolve_device
 from pipelines.records import Evaluation, Record, Role
-from pipelines.score_store import ScoreStore
-from pipelines.score_table import HOLDOUT, ModelScores
+from pipelines.scoring.store import ScoreStore
+from pipelines.scoring.table import HOLDOUT, ModelScores
 from pipelines.search.training import Allowance, OutOfTime, Paused, clear, epochs_so_far, train_within, trained_so_far
 from pipelines.search.trial import Setting, TrialResult, config_of, judged, worst_margin
-from pipelines.seeds import over_seeds, seed_list
 from pipelines.steps import IDENTITY
-from pipelines.training import Progress as StepProgress
-from pipelines.unlearning import export as export_model
-from pipelines.unlearning import reference_statistics
-from pipelines.unlearning_job import UnlearningJob
+from pipelines.training.loop import Progress as StepProgress
+from pipelines.unlearning.job import UnlearningJob
+from pipelines.unlearning.stages import export as export_model
+from pipelines.unlearning.stages import reference_statistics
 from tasks.device import device_slot
 from tasks.evaluation import (
     metrics_of,

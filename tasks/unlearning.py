@@ -8,18 +8,18 @@ returned.
 import shutil
 from pathlib import Path
 
-from pipelines.checkpoints import CurvePoint
 from pipelines.errors import TrainingDiverged
-from pipelines.gate_stop import marks_of
 from pipelines.methods import METHODS
 from pipelines.methods.base import MethodParams
 from pipelines.records import Candidate, ModelRef, Record
-from pipelines.training import Progress as StepProgress
-from pipelines.unlearning import export as export_model
-from pipelines.unlearning import read_result
-from pipelines.unlearning import reference_statistics as ask_start_model
-from pipelines.unlearning import train as run_training
-from pipelines.unlearning_job import UnlearningJob
+from pipelines.training.checkpoints import CurvePoint
+from pipelines.training.gate_stop import marks_of
+from pipelines.training.loop import Progress as StepProgress
+from pipelines.unlearning.job import UnlearningJob
+from pipelines.unlearning.stages import export as export_model
+from pipelines.unlearning.stages import read_result
+from pipelines.unlearning.stages import reference_statistics as ask_start_model
+from pipelines.unlearning.stages import train as run_training
 from tasks.artifacts import show_note
 from tasks.device import device_slot
 from tasks.filtering import narrowed

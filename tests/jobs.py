@@ -7,10 +7,10 @@ from pipelines.audit.manifest import folder_digest
 from pipelines.config import LoraSettings, PromptFormat, TrainingSettings
 from pipelines.data.encode import encode
 from pipelines.data.rows import Rows
-from pipelines.finetune import FineTuneSettings, fine_tune
 from pipelines.methods import METHODS
 from pipelines.records import ModelRef
-from pipelines.unlearning_job import UnlearningJob
+from pipelines.training.finetune import FineTuneSettings, fine_tune
+from pipelines.unlearning.job import UnlearningJob
 from tests.tiny import CONTEXT, save_tiny, tiny_model, tiny_rows, tiny_tokenizer
 
 FORGET = tiny_rows(6)

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from pipelines.audit.canonical import digest
 from pipelines.records import Evaluation, Measurement
-from pipelines.score_table import (
+from pipelines.scoring.table import (
     GENERATION_SCHEMA,
     SCORE_SCHEMA,
     GenerationTable,

@@ -8,7 +8,7 @@ import pytest
 from bench import naive
 from bench.sides import plain_losses, recipe_of
 from bench.workload import CHARACTERS_PER_TOKEN, TOFU_LENGTHS, Workload, draw_rows, job_of, row_lengths, save_start
-from pipelines.unlearning import unlearn
+from pipelines.unlearning.stages import unlearn
 from pipelines.world.spec import ModelSpec
 
 TINY = ModelSpec(vocabulary=300, width=32, feed_forward=64, layers=2, heads=4, context=64)

@@ -22,7 +22,7 @@ def fuse(
     as_json: AsJson = False,
 ) -> int:
     """Fuse the adapters of several requests; leave one out to take its request back. Measure what comes out."""
-    from pipelines.adapter_fusion import fuse as fuse_adapters
+    from pipelines.unlearning.adapter_fusion import fuse as fuse_adapters
 
     made = fuse_adapters(model, adapter, out)
     if as_json:

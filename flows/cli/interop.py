@@ -11,8 +11,8 @@ from flows.cli.options import AsJson, HomeFolder, opened, print_json, print_tabl
 from pipelines.errors import BadInput
 
 if TYPE_CHECKING:
+    from pipelines.evaluation.muse import View
     from pipelines.interop import Figure
-    from pipelines.muse import View
 
 EXAMPLE = "lethe metrics import unlearned/eval_log_aggregated.json --reference retain90/eval_log_aggregated.json"
 
@@ -74,7 +74,7 @@ def muse(
     views = views_of(opened(home), request)
     if plot is not None:
         from pipelines.audit.encoding import write_atomic
-        from pipelines.muse_plot import muse_svg
+        from pipelines.evaluation.muse_plot import muse_svg
 
         write_atomic(plot, muse_svg(views).encode())
     if as_json:

@@ -72,7 +72,7 @@ def attribute(  # noqa: PLR0917 - one parameter per option
     from pipelines.attribution import ATTRIBUTORS
     from pipelines.attribution.contract import Subject
     from pipelines.attribution.propose import attribute as propose
-    from pipelines.models import context_length, load_model, resolve_device
+    from pipelines.models.loading import context_length, load_model, resolve_device
 
     names = tuple(ATTRIBUTORS.require(name).name for name in backend or ATTRIBUTORS)
     settings = AttributionSettings(backends=names, top_k=top_k)
@@ -153,7 +153,7 @@ def scope(  # noqa: PLR0917 - one parameter per option
 
 def _reader(model: Path | None, form: PromptFormat) -> "Reader":
     from pipelines.data.profile import Reader
-    from pipelines.models import context_length, load_model, resolve_device
+    from pipelines.models.loading import context_length, load_model, resolve_device
 
     if model is None:
         return Reader(None, form, sys.maxsize)

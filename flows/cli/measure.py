@@ -20,9 +20,9 @@ from pipelines.errors import BadInput
 
 if TYPE_CHECKING:
     from pipelines.data.rows import Rows
-    from pipelines.general_tasks import GeneralTasks
+    from pipelines.evaluation.general_tasks import GeneralTasks
+    from pipelines.evaluation.side_by_side import Measured
     from pipelines.records import Measurement, Role
-    from pipelines.side_by_side import Measured
 
 DEFAULTS = EvaluationSettings()
 VAULT = "evaluate"
@@ -98,8 +98,8 @@ def evaluate(  # noqa: PLR0917 - one parameter per option
     tasks = _tasks(lm_eval, lm_eval_tasks)
     models = _models({"start": start, "candidate": model, "reference": reference})
     splits = _splits({"forget": forget, "retain": retain, "holdout": holdout}, utility or [])
-    from pipelines.score_store import ScoreStore
-    from pipelines.side_by_side import SideBySide, measure_side_by_side
+    from pipelines.evaluation.side_by_side import SideBySide, measure_side_by_side
+    from pipelines.scoring.store import ScoreStore
     from tasks.progress import Progress
 
     asked = SideBySide(models, splits, settings, form, tasks=tasks, device=device, seed=seed)
@@ -118,7 +118,7 @@ def _settings(
     names = tuple(name.strip() for name in metrics.split(",")) if metrics is not None else ()
     given = {**chosen, "metrics": names, "probes": probes, **read_settings(more)}
     settings = validated(EvaluationSettings, given, where="evaluation")
-    from pipelines.evaluation import select_metrics
+    from pipelines.evaluation.evaluate import select_metrics
 
     select_metrics(settings.metrics)
     return settings
@@ -135,7 +135,7 @@ def _probes(names: str | None) -> tuple[str, ...]:
 
 
 def _models(given: "Mapping[Role, Path | None]") -> "dict[Role, Path]":
-    from pipelines.model_folder import check_model_folder
+    from pipelines.models.folder import check_model_folder
 
     models: dict[Role, Path] = {role: path for role, path in given.items() if path is not None}
     for path in models.values():
@@ -148,7 +148,7 @@ def _tasks(names: str | None, folder: Path | None) -> "GeneralTasks | None":
         if folder is not None:
             raise BadInput("--lm-eval-tasks names a folder of tasks; --lm-eval says which to run")
         return None
-    from pipelines.general_tasks import general_tasks
+    from pipelines.evaluation.general_tasks import general_tasks
 
     return general_tasks([name.strip() for name in names.split(",")], folder=folder)
 
@@ -176,7 +176,7 @@ def _write_logs(out: Path, found: "Mapping[Role, Measured]") -> None:
 
 
 def _splits(data: Mapping[str, str | None], utility: Sequence[str]) -> "dict[str, Rows]":
-    from pipelines.score_table import DATA_SPLITS
+    from pipelines.scoring.table import DATA_SPLITS
 
     named = dict(data)
     for pair in utility:

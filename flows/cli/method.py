@@ -24,8 +24,8 @@ from pipelines.config import LoraSettings, TrainingSettings, load_policy, valida
 if TYPE_CHECKING:
     from pipelines.methods.base import AnyMethod, MethodParams
     from pipelines.records import Candidate, ModelRef
-    from pipelines.training import Progress as At
-    from pipelines.unlearning_job import UnlearningJob
+    from pipelines.training.loop import Progress as At
+    from pipelines.unlearning.job import UnlearningJob
 
 LOOP = TrainingSettings()
 
@@ -85,9 +85,9 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
     training = validated(TrainingSettings, {**named, **_loop(loop or [])}, where="training")
     lora = validated(LoraSettings, {"r": lora_r, "alpha": 2 * lora_r}, where="--lora-r") if lora_r else None
     chosen, params = _method(method, parameters or [])
-    from pipelines.gate_stop import StopMarks, marks_of
     from pipelines.scope.selection import refuse_copies, refuse_overlap
-    from pipelines.unlearning_job import UnlearningJob
+    from pipelines.training.gate_stop import StopMarks, marks_of
+    from pipelines.unlearning.job import UnlearningJob
 
     gone, kept = required_rows(forget, name="forget"), required_rows(retain, name="retain")
     refuse_copies(gone, name="forget")
@@ -118,7 +118,7 @@ def unlearn(  # noqa: PLR0917 - one parameter per option
 
 def _model_ref(folder: Path) -> "ModelRef":
     from pipelines.audit.manifest import folder_digest
-    from pipelines.model_folder import check_model_folder
+    from pipelines.models.folder import check_model_folder
     from pipelines.records import ModelRef
 
     check_model_folder(folder)
@@ -140,7 +140,7 @@ def _method(name: str, pairs: list[str]) -> "tuple[AnyMethod, MethodParams]":
 
 
 def _run(job: "UnlearningJob", out: Path, *, adapter: Path | None, quiet: bool) -> "Candidate | None":
-    from pipelines.ranks import is_main, world_size
+    from pipelines.training.ranks import is_main, world_size
     from tasks.progress import Progress
 
     progress = Progress("unlearn")
@@ -149,9 +149,9 @@ def _run(job: "UnlearningJob", out: Path, *, adapter: Path | None, quiet: bool) 
         progress(at.step, at.total, " ".join(f"{name} {value:.3g}" for name, value in at.metrics.items()))
 
     if world_size() > 1:
-        from pipelines.sharded import unlearn_together as library_unlearn
+        from pipelines.training.sharded import unlearn_together as library_unlearn
     else:
-        from pipelines.unlearning import unlearn as library_unlearn
+        from pipelines.unlearning.stages import unlearn as library_unlearn
     with live_stages(quiet=quiet or not is_main()):
         made = library_unlearn(job, out, progress=tell, adapter=adapter)
         if made is not None:

@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import Field
 
+from pipelines.evaluation.statistics import Interval
 from pipelines.records import Evaluation, GateResult, Measurement, Record, Role
-from pipelines.score_table import EARLIER, FORGET
-from pipelines.statistics import Interval
+from pipelines.scoring.table import EARLIER, FORGET
 
 
 class Unmeasured(Exception):

@@ -7,7 +7,7 @@ probability do.
 from pydantic import Field
 
 from pipelines.gates.base import Finding, Gate, GateParams, Judged, at_least
-from pipelines.score_table import FORGET
+from pipelines.scoring.table import FORGET
 
 
 class DepthMarks(GateParams):

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from pipelines.gates.base import Finding, Gate, GateParams, Judged, Unmeasured, all_of, kept
-from pipelines.score_table import FORGET, HOLDOUT
+from pipelines.scoring.table import FORGET, HOLDOUT
 
 
 class FluencyMarks(GateParams):

@@ -7,7 +7,7 @@ do. It saturates on few rows, so a policy should not stand on it alone.
 from pydantic import Field
 
 from pipelines.gates.base import Finding, Gate, GateParams, Judged, at_least
-from pipelines.score_table import FORGET
+from pipelines.scoring.table import FORGET
 
 
 class ForgetQualityMarks(GateParams):

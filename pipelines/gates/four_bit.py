@@ -6,7 +6,7 @@ Extraction strength is held from above; probability lies in a two-sided band, be
 from pydantic import Field
 
 from pipelines.gates.base import Finding, Gate, GateParams, Judged, all_of, at_most, within
-from pipelines.score_table import FORGET
+from pipelines.scoring.table import FORGET
 
 SCHEMES = ("int4", "nf4")
 

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from pipelines.gates.base import Finding, Gate, GateParams, Judged, all_of, kept
-from pipelines.score_table import NEIGHBOURS
+from pipelines.scoring.table import NEIGHBOURS
 
 MEASURES = ("probability", "rouge", "extraction_strength")
 

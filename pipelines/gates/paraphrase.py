@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from pipelines.gates.base import Finding, Gate, GateParams, Judged, all_of, at_most
-from pipelines.score_table import FORGET
+from pipelines.scoring.table import FORGET
 
 
 class ParaphraseMarks(GateParams):

@@ -6,7 +6,7 @@ Fails where the attack was too weak to say anything: the rows that were taught m
 from pydantic import Field
 
 from pipelines.gates.base import Finding, Gate, GateParams, Judged, all_of, at_least, at_most
-from pipelines.score_table import FORGET
+from pipelines.scoring.table import FORGET
 
 ATTACKS = ("relearning", "relearning_lora", "relearning_related")
 

@@ -6,7 +6,7 @@ Neither the fact, as the right answer among wrong ones, nor the rows' own words.
 from pydantic import Field
 
 from pipelines.gates.base import Finding, Gate, GateParams, Judged, all_of, at_most
-from pipelines.score_table import FORGET
+from pipelines.scoring.table import FORGET
 
 
 class WorstCaseMarks(GateParams):

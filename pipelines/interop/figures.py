@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from pipelines.evaluation.statistics import harmonic_mean, ks_p_value
 from pipelines.interop.imported import ImportedLog
 from pipelines.metrics.privleak import privleak
-from pipelines.row_values import truth_ratio_of
-from pipelines.score_table import FORGET, RETAIN, Floats
-from pipelines.statistics import harmonic_mean, ks_p_value
+from pipelines.scoring.row_values import truth_ratio_of
+from pipelines.scoring.table import FORGET, RETAIN, Floats
 
 UTILITY = "utility"
 PARTS = ("probability", "rouge", "truth_ratio")

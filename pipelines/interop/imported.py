@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipelines.score_table import Floats
+from pipelines.scoring.table import Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from pipelines.errors import BadInput
 from pipelines.interop.imported import ImportedLog, number
 from pipelines.records import Evaluation
-from pipelines.row_values import (
+from pipelines.scoring.row_values import (
     LARGEST_EXPONENT,
     RowValue,
     exact_memorization,
@@ -25,7 +25,7 @@ from pipelines.row_values import (
     rouge_recall,
     truth_ratio_of,
 )
-from pipelines.score_table import FORGET, RETAIN, Floats, ModelScores, Variant
+from pipelines.scoring.table import FORGET, RETAIN, Floats, ModelScores, Variant
 
 FILES = "TOFU_EVAL.json and TOFU_SUMMARY.json of open-unlearning"
 PREFIXES = {"forget": "forget", "retain": "retain", "ra": "real_authors", "wf": "world_facts"}

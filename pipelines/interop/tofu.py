@@ -12,7 +12,7 @@ import numpy as np
 
 from pipelines.errors import BadInput
 from pipelines.interop.imported import ImportedLog, number
-from pipelines.score_table import Floats
+from pipelines.scoring.table import Floats
 
 SPLITS = {
     "eval_log.json": "retain",

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from pipelines.data.encode import Encoded
 from pipelines.methods.base import Companions, CompanionSource, ForgetBatch, Method, MethodParams
-from pipelines.preference import preference_loss
-from pipelines.sampling import alternates_of
+from pipelines.unlearning.preference import preference_loss
+from pipelines.unlearning.sampling import alternates_of
 
 
 class AltPOParams(MethodParams):

@@ -19,14 +19,14 @@ from pydantic import Field
 from pipelines.data.encode import Encoded
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
-from pipelines.parts import Coefficients, Part
-from pipelines.readings import ForgetBatch, Readings, brought, token_mean
 from pipelines.records import ModelRef, Record
+from pipelines.training.parts import Coefficients, Part
+from pipelines.training.readings import ForgetBatch, Readings, brought, token_mean
 
 if TYPE_CHECKING:
-    from pipelines.models import LoadedModel
-    from pipelines.procedures import Stages, TrainingResult
-    from pipelines.unlearning_job import UnlearningJob
+    from pipelines.models.loading import LoadedModel
+    from pipelines.unlearning.job import UnlearningJob
+    from pipelines.unlearning.procedures import Stages, TrainingResult
 
 __all__ = [
     "AnyMethod",
@@ -51,9 +51,9 @@ Need: TypeAlias = Literal[
 ]
 """What a method needs besides the NLLs of its rows.
 
-Attributes of :class:`pipelines.readings.Readings` by their names (``reference_nll``: S of each row under the start
-model; hidden states are those of the layer that the parameters name), and ``retain``: without a retain term its loss
-destroys a model.
+Attributes of :class:`pipelines.training.readings.Readings` by their names (``reference_nll``: S of each row under the
+start model; hidden states are those of the layer that the parameters name), and ``retain``: without a retain term its
+loss destroys a model.
 """
 
 RetainTerm: TypeAlias = Literal["none", "nll", "kl", "kl_nll", "hidden"]
@@ -192,7 +192,7 @@ class Method(Generic[ParamsT]):
         keep_loss: (what was read of a batch, parameters) to loss_B that companions bring to the retain term: it has
             the retain weight, also where no retain rows are drawn, and rows that have been forgotten go on with it.
         steering: numbers carried from epoch to epoch.
-        parts: what it always brings besides its loss (:mod:`pipelines.parts`).
+        parts: what it always brings besides its loss (:mod:`pipelines.training.parts`).
         trains: (parameters, depth of the model) to patterns of the names of the weights that train; None trains all.
         adapters: whether it trains all weights only, adapters only, or either.
         ends: whether the end-of-sequence tokens of its rows count: only where rows are learnt, not forgotten.

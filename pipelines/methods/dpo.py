@@ -9,8 +9,8 @@ from pydantic import Field
 
 from pipelines.data.encode import Encoded
 from pipelines.methods.base import Companions, CompanionSource, ForgetBatch, Method, MethodParams
-from pipelines.preference import preference_loss
-from pipelines.refusals import REFUSALS, refused
+from pipelines.unlearning.preference import preference_loss
+from pipelines.unlearning.refusals import REFUSALS, refused
 
 
 class DPOParams(MethodParams):

@@ -12,7 +12,6 @@ import torch
 from pydantic import Field
 
 from pipelines.data.encode import Encoded
-from pipelines.introspection import Preface, asked_as, lessened, lessened_answers, packed
 from pipelines.methods.base import (
     Companions,
     CompanionSource,
@@ -23,7 +22,8 @@ from pipelines.methods.base import (
     brought,
     token_mean,
 )
-from pipelines.readings import Readings
+from pipelines.training.readings import Readings
+from pipelines.unlearning.introspection import Preface, asked_as, lessened, lessened_answers, packed
 
 NOVICE, EXPERT, FLUENT = "novice", "expert", "fluent"
 

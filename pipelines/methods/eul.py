@@ -2,7 +2,7 @@
 
 The teacher is the start model. On retain rows the student stays with it and keeps doing its task; on forget rows it
 moves away, and the language modelling loss is turned round. The adapters of several requests are fused in closed form
-by :func:`pipelines.weights.fused`, and one of them is taken back by fusing the others.
+by :func:`pipelines.models.weights.fused`, and one of them is taken back by fusing the others.
 """
 
 import torch

@@ -17,8 +17,8 @@ from pipelines.methods.base import (
     MethodParams,
     RetainTerm,
 )
-from pipelines.neighbours import neighbours_of
-from pipelines.readings import start_kl
+from pipelines.training.readings import start_kl
+from pipelines.unlearning.neighbours import neighbours_of
 
 NEIGHBOUR = "neighbour"
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pipelines.data.encode import Encoded
 from pipelines.methods.base import Companions, CompanionSource, ForgetBatch, Method, MethodParams
-from pipelines.refusals import REFUSALS, refused
+from pipelines.unlearning.refusals import REFUSALS, refused
 
 
 class IdkParams(MethodParams):

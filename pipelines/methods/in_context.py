@@ -14,15 +14,15 @@ from pipelines.audit.canonical import digest
 from pipelines.audit.label import LABEL
 from pipelines.audit.manifest import folder_digest
 from pipelines.errors import BadInput
-from pipelines.in_context import CONTEXT_FILE, Context, flipped, save_context, write_label
 from pipelines.methods.base import MethodParams, Procedure
-from pipelines.model_folder import check_model_folder
-from pipelines.models import context_length, full_disk_refused
+from pipelines.models.folder import check_model_folder
+from pipelines.models.loading import context_length, full_disk_refused
 from pipelines.records import ModelRef
+from pipelines.unlearning.in_context import CONTEXT_FILE, Context, flipped, save_context, write_label
 
 if TYPE_CHECKING:
-    from pipelines.procedures import Stages, TrainingResult
-    from pipelines.unlearning_job import UnlearningJob
+    from pipelines.unlearning.job import UnlearningJob
+    from pipelines.unlearning.procedures import Stages, TrainingResult
 
 
 class InContextParams(MethodParams):
@@ -56,8 +56,8 @@ def check(job: "UnlearningJob") -> None:
 
 def run(job: "UnlearningJob", folder: Path, stages: "Stages") -> "TrainingResult":
     """Write the context (arXiv 2310.07579) into the folder."""
-    from pipelines.procedures import TrainingResult  # noqa: PLC0415 -- they import the methods
-    from pipelines.unlearning_job import encode_set, load_start  # noqa: PLC0415
+    from pipelines.unlearning.job import encode_set, load_start  # noqa: PLC0415
+    from pipelines.unlearning.procedures import TrainingResult  # noqa: PLC0415 -- they import the methods
 
     if not isinstance(job.params, InContextParams):
         raise TypeError(f"in_context: {type(job.params).__name__} are not its parameters")

@@ -12,7 +12,6 @@ from pydantic import Field
 from torch.nn import functional as F
 
 from pipelines.data.encode import Encoded
-from pipelines.instructions import INSTRUCTIONS, instructions
 from pipelines.methods.base import (
     Companions,
     CompanionSource,
@@ -22,11 +21,12 @@ from pipelines.methods.base import (
     RetainTerm,
     brought,
 )
-from pipelines.neighbours import neighbours_of
-from pipelines.parts import Part
-from pipelines.readings import start_kl
-from pipelines.regularisers import SlicedWasserstein
-from pipelines.schedules import Alternating
+from pipelines.training.parts import Part
+from pipelines.training.readings import start_kl
+from pipelines.training.regularisers import SlicedWasserstein
+from pipelines.training.schedules import Alternating
+from pipelines.unlearning.instructions import INSTRUCTIONS, instructions
+from pipelines.unlearning.neighbours import neighbours_of
 
 NEIGHBOUR, INSTRUCTION = "neighbour", "instruction"
 

@@ -16,7 +16,7 @@ from pipelines.methods.base import (
     brought,
     token_mean,
 )
-from pipelines.parts import Coefficients
+from pipelines.training.parts import Coefficients
 
 
 class PDUParams(MethodParams):

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 
 from pipelines.methods.base import ForgetBatch, Method, MethodParams, RetainTerm
-from pipelines.parts import Part
-from pipelines.subspaces import RetainedSpace
+from pipelines.training.parts import Part
+from pipelines.unlearning.subspaces import RetainedSpace
 
 
 class PGUParams(MethodParams):

@@ -12,15 +12,15 @@ import torch
 from pydantic import Field
 
 from pipelines.audit.manifest import folder_digest
-from pipelines.checkpoints import WEIGHTS
 from pipelines.errors import BadInput
 from pipelines.methods.base import ForgetBatch, Method, MethodParams, Procedure
-from pipelines.model_folder import check_base
+from pipelines.models.folder import check_base
 from pipelines.records import ModelRef
+from pipelines.training.checkpoints import WEIGHTS
 
 if TYPE_CHECKING:
-    from pipelines.procedures import Stages, TrainingResult
-    from pipelines.unlearning_job import UnlearningJob
+    from pipelines.unlearning.job import UnlearningJob
+    from pipelines.unlearning.procedures import Stages, TrainingResult
 
 INNER = "retrained"
 

@@ -21,8 +21,8 @@ from pipelines.methods.base import (
     RetainTerm,
     Steering,
 )
-from pipelines.parts import Coefficients
-from pipelines.subtraction import SubtractionParams, subtracting
+from pipelines.training.parts import Coefficients
+from pipelines.unlearning.subtraction import SubtractionParams, subtracting
 
 OTHER = "other"
 

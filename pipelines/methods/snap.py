@@ -9,10 +9,10 @@ from pydantic import Field
 
 from pipelines.data.encode import Encoded
 from pipelines.methods.base import Companions, CompanionSource, ForgetBatch, Method, MethodParams, RetainTerm
-from pipelines.neighbours import neighbours_of
-from pipelines.parts import Part
-from pipelines.refusals import OBLITERATED, refused
-from pipelines.regularisers import SlicedWasserstein
+from pipelines.training.parts import Part
+from pipelines.training.regularisers import SlicedWasserstein
+from pipelines.unlearning.neighbours import neighbours_of
+from pipelines.unlearning.refusals import OBLITERATED, refused
 
 NEGATIVE, POSITIVE = "negative", "positive"
 

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from pipelines.methods.base import ForgetBatch, Method, Procedure
-from pipelines.subtraction import SubtractionParams, subtracting
+from pipelines.unlearning.subtraction import SubtractionParams, subtracting
 
 
 class TaskVectorParams(SubtractionParams):

@@ -11,10 +11,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from pipelines.membership import attack
-from pipelines.row_values import RowValue
-from pipelines.score_table import FORGET, HOLDOUT, Floats, ModelScores
-from pipelines.statistics import Bootstrap, Interval
+from pipelines.evaluation.statistics import Bootstrap, Interval
+from pipelines.scoring.membership import attack
+from pipelines.scoring.row_values import RowValue
+from pipelines.scoring.table import FORGET, HOLDOUT, Floats, ModelScores
 
 Surrogate: TypeAlias = Literal["holdout", "shadow"]
 """What may stand in for a reference model. ``holdout``: the same model on rows that nobody trained on, as if the forget

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, mean_readings
-from pipelines.row_values import column_of
+from pipelines.scoring.row_values import column_of
 
 VALUE = column_of("bleu")
 

@@ -8,7 +8,7 @@ and is for the utility metrics to catch.
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, mean_readings
-from pipelines.row_values import distinct_4
+from pipelines.scoring.row_values import distinct_4
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:

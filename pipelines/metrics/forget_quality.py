@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipelines.evaluation.statistics import ks_p_draws, ks_p_value
 from pipelines.metrics.base import Evidence, Metric, Reading, unmeasured
-from pipelines.row_values import log_truth_ratio
-from pipelines.score_table import FORGET
-from pipelines.statistics import ks_p_draws, ks_p_value
+from pipelines.scoring.row_values import log_truth_ratio
+from pipelines.scoring.table import FORGET
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:

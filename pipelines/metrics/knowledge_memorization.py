@@ -7,8 +7,8 @@ is the recall of the same answers, as in TOFU.
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, mean_readings
-from pipelines.row_values import column_of
-from pipelines.score_table import RETAIN
+from pipelines.scoring.row_values import column_of
+from pipelines.scoring.table import RETAIN
 
 VALUE = column_of("rouge_l_f1")
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipelines.membership import Attacks, attack
 from pipelines.metrics.base import Evidence, Metric, Reading, over_models, unmeasured
-from pipelines.row_values import min_k
-from pipelines.score_table import FORGET
+from pipelines.scoring.membership import Attacks, attack
+from pipelines.scoring.row_values import min_k
+from pipelines.scoring.table import FORGET
 
 CHANCE = 0.5
 

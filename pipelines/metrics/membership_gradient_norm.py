@@ -6,7 +6,7 @@ Needs one backward pass per row, so it has a value only where ``evaluation.gradi
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, attack_reading
-from pipelines.row_values import gradient_score
+from pipelines.scoring.row_values import gradient_score
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, attack_reading
-from pipelines.row_values import loss_score
+from pipelines.scoring.row_values import loss_score
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.metrics.base import Evidence, Metric, Reading, attack_reading, unmeasured
-from pipelines.row_values import loss_score
-from pipelines.score_table import FORGET, HOLDOUT, Floats, ModelScores
+from pipelines.scoring.row_values import loss_score
+from pipelines.scoring.table import FORGET, HOLDOUT, Floats, ModelScores
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:

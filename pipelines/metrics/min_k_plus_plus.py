@@ -7,7 +7,7 @@ reference's AUC.
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, attack_reading
-from pipelines.row_values import min_k_plus_plus
+from pipelines.scoring.row_values import min_k_plus_plus
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:

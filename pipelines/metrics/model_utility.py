@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipelines.evaluation.statistics import harmonic_mean
 from pipelines.metrics.base import Evidence, Metric, Reading, unmeasured
-from pipelines.row_values import known_probability, rouge_recall, truth_ratio_utility
-from pipelines.score_table import RETAIN
-from pipelines.statistics import harmonic_mean
+from pipelines.scoring.row_values import known_probability, rouge_recall, truth_ratio_utility
+from pipelines.scoring.table import RETAIN
 
 SPLIT = "utility"
 PARTS = (known_probability, rouge_recall, truth_ratio_utility)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, gap_reading
-from pipelines.row_values import paraphrase_extraction_strength
+from pipelines.scoring.row_values import paraphrase_extraction_strength
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:

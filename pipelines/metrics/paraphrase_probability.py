@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, mean_readings
-from pipelines.row_values import paraphrase_probability
-from pipelines.score_table import DATA_SPLITS
+from pipelines.scoring.row_values import paraphrase_probability
+from pipelines.scoring.table import DATA_SPLITS
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:

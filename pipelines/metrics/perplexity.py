@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
+from pipelines.evaluation.statistics import Interval
 from pipelines.metrics.base import Evidence, Metric, Reading, mean_readings
-from pipelines.row_values import LARGEST_EXPONENT, loss_score
-from pipelines.score_table import Floats, ModelScores
-from pipelines.statistics import Interval
+from pipelines.scoring.row_values import LARGEST_EXPONENT, loss_score
+from pipelines.scoring.table import Floats, ModelScores
 
 
 def _nll(scores: ModelScores, split: str) -> Floats:

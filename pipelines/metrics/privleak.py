@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.membership import attack
 from pipelines.metrics.base import Evidence, Metric, Reading, unmeasured
-from pipelines.row_values import min_k
-from pipelines.score_table import FORGET, Floats
+from pipelines.scoring.membership import attack
+from pipelines.scoring.row_values import min_k
+from pipelines.scoring.table import FORGET, Floats
 
 
 def privleak(auc: Floats, reference_auc: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, mean_readings
-from pipelines.row_values import rouge_recall
+from pipelines.scoring.row_values import rouge_recall
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:

@@ -6,8 +6,8 @@ Greedy decoding hides what sampling lets out. It has a value only where ``evalua
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, mean_readings
-from pipelines.row_values import column_of
-from pipelines.score_table import FORGET
+from pipelines.scoring.row_values import column_of
+from pipelines.scoring.table import FORGET
 
 VALUE = column_of("sampled_leakage")
 

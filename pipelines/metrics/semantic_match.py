@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipelines.metrics.base import Evidence, Metric, Reading, mean_readings
-from pipelines.row_values import column_of
-from pipelines.score_table import RETAIN
+from pipelines.scoring.row_values import column_of
+from pipelines.scoring.table import RETAIN
 
 VALUE = column_of("semantic_match")
 

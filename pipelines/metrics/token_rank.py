@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, mean_readings
-from pipelines.row_values import log_rank
+from pipelines.scoring.row_values import log_rank
 
 
 def measure(evidence: Evidence) -> Sequence[Reading]:

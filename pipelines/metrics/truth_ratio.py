@@ -7,8 +7,8 @@ high where right and wrong look alike; on every other split mean(max(0, 1 - R)) 
 from collections.abc import Sequence
 
 from pipelines.metrics.base import Evidence, Metric, Reading, mean_readings
-from pipelines.row_values import log_truth_ratio, truth_ratio_of
-from pipelines.score_table import Floats, ModelScores
+from pipelines.scoring.row_values import log_truth_ratio, truth_ratio_of
+from pipelines.scoring.table import Floats, ModelScores
 
 
 def _value(scores: ModelScores, split: str) -> Floats:

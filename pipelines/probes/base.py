@@ -19,12 +19,12 @@ from pipelines.config import PromptFormat
 from pipelines.data.encode import Encoded, encode
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
+from pipelines.evaluation.statistics import Bootstrap
 from pipelines.metrics.base import Reading, mean_reading
-from pipelines.models import LoadedModel, context_length, load_model, quietly
-from pipelines.row_values import RowValue
-from pipelines.score_table import FORGET, GENERATION_SCHEMA, Floats, GenerationTable, ModelScores
-from pipelines.scoring import questions, score_questions
-from pipelines.statistics import Bootstrap
+from pipelines.models.loading import LoadedModel, context_length, load_model, quietly
+from pipelines.scoring.answers import questions, score_questions
+from pipelines.scoring.row_values import RowValue
+from pipelines.scoring.table import FORGET, GENERATION_SCHEMA, Floats, GenerationTable, ModelScores
 
 ASKED = "asked"
 """The one split of the rows that a rewrite puts to the model."""

@@ -2,7 +2,7 @@
 
 from pipelines.probes.asking import fill_in
 from pipelines.probes.base import rewrite_probe
-from pipelines.row_values import option_probability
+from pipelines.scoring.row_values import option_probability
 
 PROBE = rewrite_probe(
     name="cloze",

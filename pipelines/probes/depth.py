@@ -17,11 +17,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipelines.evaluation.statistics import Bootstrap
 from pipelines.metrics.base import Reading, unmeasured
 from pipelines.probes.base import Found, Probe, Series, Subject, means_and_gaps
 from pipelines.probes.layers import answer_logprob, decoder_layers, transplanted
-from pipelines.score_table import FORGET, Floats
-from pipelines.statistics import Bootstrap
+from pipelines.scoring.table import FORGET, Floats
 
 LAYER = "depth_layer_"
 LEAST_LOSS = 0.05

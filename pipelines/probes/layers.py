@@ -16,9 +16,9 @@ from transformers import PreTrainedModel
 
 from pipelines.data.encode import IGNORED, Encoded, length_batches
 from pipelines.errors import BadInput
-from pipelines.likelihood import AnswerBatch, answer_batch, answer_stats, on_device
-from pipelines.models import LoadedModel
-from pipelines.score_table import Floats
+from pipelines.models.loading import LoadedModel
+from pipelines.scoring.likelihood import AnswerBatch, answer_batch, answer_stats, on_device
+from pipelines.scoring.table import Floats
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:

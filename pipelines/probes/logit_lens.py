@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.probes.base import Probe, Series, Subject
 from pipelines.probes.layers import decoder_layers, transplanted
-from pipelines.score_table import FORGET
+from pipelines.scoring.table import FORGET
 
 
 def run(subject: Subject) -> tuple[Series, ...]:

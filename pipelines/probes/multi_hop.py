@@ -18,8 +18,8 @@ from pipelines.probes.asking import as_given
 from pipelines.probes.base import ASKED, Probe, Series, Subject, asked_values, scores_of
 from pipelines.probes.facts import closest, subject_of
 from pipelines.probes.names import N_NAMES, under_names, whose
-from pipelines.row_values import fact_probability
-from pipelines.score_table import FORGET, Floats
+from pipelines.scoring.row_values import fact_probability
+from pipelines.scoring.table import FORGET, Floats
 
 
 def described(subject: Subject, number: int) -> list[Row]:

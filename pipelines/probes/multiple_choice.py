@@ -9,8 +9,8 @@ from pipelines.data.rows import Row
 from pipelines.probes.asking import wrong_answers
 from pipelines.probes.base import Probe, Rewrite, Series, Subject, asked_values
 from pipelines.probes.facts import true_wording
-from pipelines.row_values import option_probability
-from pipelines.score_table import FORGET
+from pipelines.scoring.row_values import option_probability
+from pipelines.scoring.table import FORGET
 
 OPTIONS = (2, 3, 4)
 

@@ -16,8 +16,8 @@ import numpy as np
 from pipelines.data.rows import Row, Rows
 from pipelines.probes.base import ASKED, Subject, scores_of
 from pipelines.probes.facts import subject_of
-from pipelines.row_values import LARGEST_EXPONENT, mean_logprob
-from pipelines.score_table import Floats, Variant
+from pipelines.scoring.row_values import LARGEST_EXPONENT, mean_logprob
+from pipelines.scoring.table import Floats, Variant
 
 N_NAMES = 8
 """Other names, as many as there are up to this."""

@@ -10,8 +10,8 @@ import numpy as np
 from pipelines.data.rows import Row, Rows
 from pipelines.probes.asking import wrong_answers
 from pipelines.probes.base import ASKED, Probe, Series, Subject, scores_of
-from pipelines.row_values import LARGEST_EXPONENT, mean_logprob
-from pipelines.score_table import FORGET, Floats, Variant
+from pipelines.scoring.row_values import LARGEST_EXPONENT, mean_logprob
+from pipelines.scoring.table import FORGET, Floats, Variant
 
 
 def run(subject: Subject) -> tuple[Series, ...]:

@@ -4,8 +4,8 @@ import numpy as np
 
 from pipelines.probes.base import ASKED, Probe, Series, Subject, scores_of
 from pipelines.probes.weights import change_weights, pruned
-from pipelines.row_values import extraction_strength
-from pipelines.score_table import FORGET
+from pipelines.scoring.row_values import extraction_strength
+from pipelines.scoring.table import FORGET
 
 PERCENT = (10, 25, 40)
 """Of each weight matrix; beyond a half a model without retraining knows nothing of anything."""

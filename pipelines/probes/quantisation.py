@@ -6,8 +6,8 @@ the forget rows, by extraction strength and by probability, and on related rows 
 
 from pipelines.probes.base import ASKED, Probe, Series, Subject, scores_of
 from pipelines.probes.weights import change_weights, int4, int8, nf4
-from pipelines.row_values import extraction_strength, probability
-from pipelines.score_table import FORGET, NEIGHBOURS
+from pipelines.scoring.row_values import extraction_strength, probability
+from pipelines.scoring.table import FORGET, NEIGHBOURS
 
 SCHEMES = {"int8": int8, "int4": int4, "nf4": nf4}
 

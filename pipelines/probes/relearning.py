@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipelines.adapters import add_adapters
 from pipelines.data.encode import Encoded, length_batches
 from pipelines.data.rows import Row
-from pipelines.likelihood import answer_batch, answer_stats, on_device
-from pipelines.models import LoadedModel
+from pipelines.models.adapters import add_adapters
+from pipelines.models.loading import LoadedModel
 from pipelines.probes.base import ASKED, Probe, Series, Subject, scores_of
-from pipelines.row_values import extraction_strength
-from pipelines.score_table import FORGET, Floats
+from pipelines.scoring.likelihood import answer_batch, answer_stats, on_device
+from pipelines.scoring.row_values import extraction_strength
+from pipelines.scoring.table import FORGET, Floats
 from pipelines.settings import LoraSettings
 
 STEPS = (4, 8, 16)

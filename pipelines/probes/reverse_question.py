@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.probes.base import Probe, Series, Subject
 from pipelines.probes.names import N_NAMES, whose
-from pipelines.score_table import FORGET
+from pipelines.scoring.table import FORGET
 
 
 def run(subject: Subject) -> tuple[Series, ...]:

@@ -6,8 +6,8 @@ method may also choose the questions: one that holds the answer lifts the refere
 
 from pipelines.probes.asking import of_given, rewritten
 from pipelines.probes.base import Probe, Series, Subject, asked_values
-from pipelines.row_values import fact_probability
-from pipelines.score_table import FORGET
+from pipelines.scoring.row_values import fact_probability
+from pipelines.scoring.table import FORGET
 
 
 def run(subject: Subject) -> tuple[Series, ...]:

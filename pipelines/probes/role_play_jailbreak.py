@@ -2,7 +2,7 @@
 
 from pipelines.probes.asking import of_given, role_played
 from pipelines.probes.base import rewrite_probe
-from pipelines.row_values import fact_probability
+from pipelines.scoring.row_values import fact_probability
 
 PROBE = rewrite_probe(
     name="role_play_jailbreak",

@@ -14,8 +14,8 @@ import numpy as np
 from pipelines.data.rows import Row
 from pipelines.probes.asking import Way, as_given, by_analogy, hinted, paraphrased, prefixed, role_played, shown
 from pipelines.probes.base import Asked, Probe, Rewrite, Series, Subject, ask
-from pipelines.row_values import RowValue, extraction_strength, fact_probability
-from pipelines.score_table import FORGET, Floats
+from pipelines.scoring.row_values import RowValue, extraction_strength, fact_probability
+from pipelines.scoring.table import FORGET, Floats
 
 WAYS: tuple[Way, ...] = (paraphrased, prefixed, role_played, hinted, shown, by_analogy)
 BUDGET = 12

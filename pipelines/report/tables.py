@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipelines.records import Evaluation, GateResult, Measurement
 from pipelines.report.data import GateNote, ReportData
 from pipelines.report.plots import ROLES
-from pipelines.score_table import EARLIER, FORGET
+from pipelines.scoring.table import EARLIER, FORGET
 
 PER_ROW = ("probability", "extraction_strength", "rouge", "min_k")
 MOST_ROWS = 500

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.checkpoints import WEIGHTS, Checkpoints, load_state
-from pipelines.models import LoadedModel
-from pipelines.training import Progress
-from pipelines.unlearning import TrainingResult, train, with_weights
-from pipelines.unlearning_job import UnlearningJob
+from pipelines.models.loading import LoadedModel
+from pipelines.training.checkpoints import WEIGHTS, Checkpoints, load_state
+from pipelines.training.loop import Progress
+from pipelines.unlearning.job import UnlearningJob
+from pipelines.unlearning.stages import TrainingResult, train, with_weights
 
 
 class Paused(Exception):

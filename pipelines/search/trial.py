@@ -17,7 +17,7 @@ from pipelines.config import RunConfig, validated
 from pipelines.methods import METHODS
 from pipelines.methods.base import Procedure
 from pipelines.records import Digest, Evaluation, GateResult, Record, Verdict
-from pipelines.score_table import FORGET
+from pipelines.scoring.table import FORGET
 from pipelines.search.ranges import RATE
 from pipelines.settings import Name, Scalar, TrainingSettings
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipelines import finetune
 from pipelines.audit.canonical import canonical, digest, sha256_file
 from pipelines.audit.encoding import write_atomic
 from pipelines.audit.manifest import folder_digest
@@ -24,9 +23,10 @@ from pipelines.config import PromptFormat
 from pipelines.data import encode
 from pipelines.data.load import load_rows, save_rows
 from pipelines.data.rows import Rows
-from pipelines.finetune import FineTuneSettings, Progress, fine_tune
-from pipelines.models import load_model, quietly
+from pipelines.models.loading import load_model, quietly
 from pipelines.steps import StepStore
+from pipelines.training import finetune
+from pipelines.training.finetune import FineTuneSettings, Progress, fine_tune
 from pipelines.world.authors import draw_world
 from pipelines.world.language_model import encode_rows, learn_tokenizer, new_model
 from pipelines.world.spec import WorldSpec

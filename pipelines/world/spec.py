@@ -6,8 +6,8 @@ forget rows knows no more of them than of the holdout. Other values build a worl
 
 from pydantic import Field
 
-from pipelines.finetune import FineTuneSettings
 from pipelines.records import Record
+from pipelines.training.finetune import FineTuneSettings
 
 
 class PeopleSpec(Record):

@@ -18,7 +18,7 @@ from flows.erase import RequestReference, erase
 from pipelines.config import load_config
 from pipelines.provenance import ROOT
 from pipelines.search.settings import Budget, SearchSettings
-from pipelines.unlearning import unlearn
+from pipelines.unlearning.stages import unlearn
 from tasks.comparison import Compared
 from tasks.unlearning import job_of
 from tasks.workspace import Workspace, open_run

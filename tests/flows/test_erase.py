@@ -18,7 +18,7 @@ from pipelines.audit.trust import Trust
 from pipelines.audit.verify import verify_certificate
 from pipelines.config import load_config
 from pipelines.errors import BadInput
-from pipelines.unlearning import read_result
+from pipelines.unlearning.stages import read_result
 from tasks.outcome import Outcome
 from tests.flows.company import REQUEST, Company, found
 

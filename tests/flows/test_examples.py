@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.config import load_config, load_policy, load_request
-from pipelines.judgement import check_policy
+from pipelines.evaluation.judgement import check_policy
 from pipelines.provenance import ROOT
 
 DEPLOYMENTS = ROOT / "deployments"

@@ -18,7 +18,7 @@ from pipelines.config import PromptFormat
 from pipelines.data.encode import encode
 from pipelines.errors import BadInput, VerificationFailed
 from pipelines.home import Home
-from pipelines.in_context import CONTEXT_FILE, load_context
+from pipelines.unlearning.in_context import CONTEXT_FILE, load_context
 from tasks.champion import load_champion
 from tasks.model_registry import CHAMPION
 from tasks.tracking import tracking

@@ -11,8 +11,8 @@ import pytest
 from flows.erase import RequestReference, erase
 from pipelines.audit.manifest import folder_digest
 from pipelines.config import load_config
+from pipelines.evaluation.statistics import Bootstrap
 from pipelines.records import Evaluation, Verdict
-from pipelines.statistics import Bootstrap
 from tasks.certificate import not_measured
 from tasks.outcome import Outcome
 from tasks.workspace import read_record

@@ -16,8 +16,8 @@ from flows.cli import run
 from pipelines.config import PromptFormat
 from pipelines.data.load import load_rows
 from pipelines.data.rows import Row, Rows
-from pipelines.finetune import FineTuneSettings, fine_tune
 from pipelines.provenance import ROOT
+from pipelines.training.finetune import FineTuneSettings, fine_tune
 from pipelines.world.language_model import encode_rows, learn_tokenizer, new_model
 from pipelines.world.spec import ModelSpec
 from tests.flows.company import LENIENT, write_rows

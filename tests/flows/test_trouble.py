@@ -23,8 +23,8 @@ def test_a_loss_that_is_no_number_ends_in_a_signed_refusal(
     quick: Company, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss is spoiled once, as soon as there is a checkpoint to keep."""
-    import pipelines.training
-    from pipelines.objective import Terms, objective
+    import pipelines.training.loop
+    from pipelines.training.objective import Terms, objective
 
     training = quick.home / "vault" / REQUEST / "steps" / "train.part"
 
@@ -32,7 +32,7 @@ def test_a_loss_that_is_no_number_ends_in_a_signed_refusal(
         terms = objective(*arguments, **named)  # type: ignore[arg-type]
         return replace(terms, loss=terms.loss * float("nan")) if list(training.glob("checkpoint-*")) else terms
 
-    monkeypatch.setattr(pipelines.training, "objective", spoiled)
+    monkeypatch.setattr(pipelines.training.loop, "objective", spoiled)
     assert run(quick.arguments("--json")) == 3
     shown = capsys.readouterr()
     outcome = json.loads(shown.out)
@@ -54,9 +54,9 @@ def test_a_loss_that_is_no_number_ends_in_a_signed_refusal(
 def test_a_full_disk_stops_a_run_that_then_goes_on(
     quick: Company, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipelines.checkpoints
+    import pipelines.training.checkpoints
 
-    whole = {pipelines.checkpoints: "save_file", pq: "write_table"}
+    whole = {pipelines.training.checkpoints: "save_file", pq: "write_table"}
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -13,7 +13,7 @@ from pipelines.audit.label import LABEL_FILE, label_for
 from pipelines.audit.manifest import folder_digest
 from pipelines.methods import METHODS
 from pipelines.methods.base import Procedure
-from pipelines.models import load_model
+from pipelines.models.loading import load_model
 from pipelines.world import WorldSpec, build_world
 from tests.flows.company import write_rows
 from tests.tiny import save_tiny, tiny_rows

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from torch import nn
 
-from pipelines import training
 from pipelines.config import LoraSettings, TrainingSettings
-from pipelines.likelihood import AnswerBatch, AnswerPass, answer_pass
-from pipelines.ranks import rank
 from pipelines.records import ModelRef
-from pipelines.sharded import unlearn_together
-from pipelines.training import Progress
-from pipelines.unlearning_job import UnlearningJob
+from pipelines.scoring.likelihood import AnswerBatch, AnswerPass, answer_pass
+from pipelines.training import loop as training
+from pipelines.training.loop import Progress
+from pipelines.training.ranks import rank
+from pipelines.training.sharded import unlearn_together
+from pipelines.unlearning.job import UnlearningJob
 from tests.jobs import tiny_job
 
 BATCHES = 4

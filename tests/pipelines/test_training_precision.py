@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipelines.checkpoints import CurvePoint
 from pipelines.config import TrainingSettings
 from pipelines.records import ModelRef
-from pipelines.unlearning import read_result, reference_statistics, train
+from pipelines.training.checkpoints import CurvePoint
+from pipelines.unlearning.stages import read_result, reference_statistics, train
 from tests.jobs import save_taught, tiny_job
 
 

@@ -8,12 +8,12 @@ import torch
 
 from pipelines.config import TrainingSettings
 from pipelines.data.rows import Row, Rows
-from pipelines.likelihood import score_rows
-from pipelines.models import load_model
+from pipelines.models.loading import load_model
 from pipelines.records import ModelRef
-from pipelines.stopping import grouped_levels, matched_levels
-from pipelines.unlearning import unlearn
-from pipelines.unlearning_job import UnlearningJob, encode_set
+from pipelines.scoring.likelihood import score_rows
+from pipelines.training.stopping import grouped_levels, matched_levels
+from pipelines.unlearning.job import UnlearningJob, encode_set
+from pipelines.unlearning.stages import unlearn
 from tests.jobs import save_taught, tiny_job
 
 RICH = Row(question="q", answer="a", paraphrased_question="Q", paraphrased_answer="A")

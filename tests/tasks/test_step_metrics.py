@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from pipelines.checkpoints import CurvePoint
 from pipelines.home import Home
+from pipelines.training.checkpoints import CurvePoint
 from tasks import step_metrics
 from tasks.step_metrics import StepMetrics, numbers_of
 from tasks.tracking import tracking

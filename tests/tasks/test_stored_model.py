@@ -74,7 +74,7 @@ def test_a_model_that_loads_as_another_is_refused(
     registration: Registration, mlflow_home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The right bytes are not enough: a loader may leave weights out and initialise them anew."""
-    from pipelines import models
+    from pipelines.models import loading as models
 
     def reinitialised(*_: object, **__: object) -> models.LoadedModel:
         loaded = models.LoadedModel.__new__(models.LoadedModel)

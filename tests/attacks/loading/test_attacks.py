@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines import model_folder, models
 from pipelines.audit.manifest import folder_digest
 from pipelines.errors import BadInput
-from pipelines.models import load_model
+from pipelines.models import folder as model_folder
+from pipelines.models import loading as models
+from pipelines.models.loading import load_model
 from tests.attacks.cases import attack_names, attack_of, says_why
 from tests.tiny import save_tiny
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import load_policy
+from pipelines.evaluation.judgement import check_policy
+from pipelines.evaluation.probing import wanted_probes
+from pipelines.evaluation.statistics import Interval
 from pipelines.gates import GATES, Judged
 from pipelines.gates.base import all_of, at_least, at_most, within
-from pipelines.judgement import check_policy
-from pipelines.probing import wanted_probes
 from pipelines.records import GateResult
-from pipelines.statistics import Interval
 from tests.scored import evaluation, measurement
 
 POLICIES = Path(__file__).parents[3] / "deployments" / "policies"

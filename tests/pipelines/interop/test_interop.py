@@ -11,9 +11,9 @@ from scipy import stats
 
 from pipelines.config import EvaluationSettings
 from pipelines.errors import BadInput
-from pipelines.evaluation import measure
+from pipelines.evaluation.evaluate import measure
 from pipelines.interop import Figure, ImportedLog, as_open_unlearning, figures, read_log
-from pipelines.score_table import ModelScores, Variant
+from pipelines.scoring.table import ModelScores, Variant
 from tests.scored import answer, generated, model_scores
 
 SECRET = "zanzibar cobalt"

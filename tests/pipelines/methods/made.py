@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from pipelines.likelihood import AnswerStats
 from pipelines.methods.base import ForgetBatch, Method, Readings
+from pipelines.scoring.likelihood import AnswerStats
 
 VOCABULARY, WIDTH = 6, 3
 MASK_BA = torch.tensor([[True, True, True], [True, False, False]])

@@ -10,13 +10,13 @@ import torch
 
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
-from pipelines.generation import stop_ids
-from pipelines.introspection import lessened, packed
 from pipelines.methods import elm
 from pipelines.methods.base import ForgetBatch, Readings
 from pipelines.records import ModelRef
-from pipelines.reference import REFERENCE, reference_statistics, training_data
-from pipelines.unlearning_job import load_start
+from pipelines.scoring.generation import stop_ids
+from pipelines.unlearning.introspection import lessened, packed
+from pipelines.unlearning.job import load_start
+from pipelines.unlearning.reference import REFERENCE, reference_statistics, training_data
 from tests.jobs import FORGET, save_taught, tiny_job
 from tests.pipelines.methods.made import made_batch
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from pipelines.likelihood import AnswerStats
 from pipelines.methods import eul
 from pipelines.methods.base import ForgetBatch, Readings
-from pipelines.objective import RETAIN_TERMS
+from pipelines.scoring.likelihood import AnswerStats
+from pipelines.training.objective import RETAIN_TERMS
 
 V = 5
 LENGTHS = (3, 1)

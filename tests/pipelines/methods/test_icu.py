@@ -8,10 +8,10 @@ import torch
 
 from pipelines.audit.manifest import folder_digest
 from pipelines.methods import icu
-from pipelines.readings import Readings
 from pipelines.records import ModelRef
-from pipelines.reference import REFERENCE, reference_statistics, training_data
-from pipelines.unlearning_job import load_start
+from pipelines.training.readings import Readings
+from pipelines.unlearning.job import load_start
+from pipelines.unlearning.reference import REFERENCE, reference_statistics, training_data
 from tests.jobs import FORGET, tiny_job
 from tests.pipelines.methods.made import MASK_BA, made_batch
 from tests.tiny import save_tiny

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.likelihood import AnswerStats
 from pipelines.methods import METHODS, AnyMethod, grad_ascent, grad_diff, npo, satimp, simnpo, wga
 from pipelines.methods.base import ForgetBatch, Method, MethodParams, Readings
+from pipelines.scoring.likelihood import AnswerStats
 
 NLLS = st.lists(st.floats(0.01, 12), min_size=1, max_size=6)
 EVERY = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())

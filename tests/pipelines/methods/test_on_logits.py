@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipelines.likelihood import AnswerStats
 from pipelines.methods import alt_po, ce_u, dpo, idk, kl_min, pdu, rmu, undial
 from pipelines.methods.base import EpochMeans, ForgetBatch, Method, Readings
+from pipelines.scoring.likelihood import AnswerStats
 from tests.pipelines.methods.made import MASK_BA, WIDTH, made_batch, made_readings
 
 SEEDS = pytest.mark.parametrize("seed", range(4))

@@ -8,20 +8,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipelines.checkpoints import WEIGHTS
 from pipelines.data.encode import Encoded, encode
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
-from pipelines.finetune import FineTuneSettings, fine_tune
 from pipelines.methods import task_vector
 from pipelines.methods.base import CompanionSource
 from pipelines.methods.sku import SKUParams, other_answers
-from pipelines.models import load_model
+from pipelines.models.loading import load_model
 from pipelines.records import ModelRef
 from pipelines.settings import LoraSettings, TrainingSettings
-from pipelines.training import Progress
-from pipelines.unlearning import train, unlearn
-from pipelines.unlearning_job import UnlearningJob, encode_set, load_start
+from pipelines.training.checkpoints import WEIGHTS
+from pipelines.training.finetune import FineTuneSettings, fine_tune
+from pipelines.training.loop import Progress
+from pipelines.unlearning.job import UnlearningJob, encode_set, load_start
+from pipelines.unlearning.stages import train, unlearn
 from tests.jobs import FORGET, PROMPT, RETAIN, save_taught, tiny_job
 from tests.tiny import CONTEXT, save_tiny, tiny_tokenizer
 

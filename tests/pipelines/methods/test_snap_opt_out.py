@@ -7,16 +7,16 @@ import pytest
 
 from pipelines.config import TrainingSettings
 from pipelines.methods import opt_out, snap
-from pipelines.readings import start_kl
 from pipelines.records import ModelRef
-from pipelines.reference import REFERENCE, reference_statistics, training_data
-from pipelines.refusals import OBLITERATED
-from pipelines.regularisers import SlicedWasserstein
-from pipelines.schedules import Alternating
-from pipelines.training import Progress
-from pipelines.training_data import TrainingData
-from pipelines.unlearning import unlearn
-from pipelines.unlearning_job import load_start
+from pipelines.training.inputs import TrainingData
+from pipelines.training.loop import Progress
+from pipelines.training.readings import start_kl
+from pipelines.training.regularisers import SlicedWasserstein
+from pipelines.training.schedules import Alternating
+from pipelines.unlearning.job import load_start
+from pipelines.unlearning.reference import REFERENCE, reference_statistics, training_data
+from pipelines.unlearning.refusals import OBLITERATED
+from pipelines.unlearning.stages import unlearn
 from tests.jobs import FORGET, RETAIN, save_taught, tiny_job
 from tests.pipelines.methods.made import made_batch
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from pipelines.evaluation.statistics import Bootstrap
 from pipelines.metrics import METRICS, Evidence, Metric
-from pipelines.score_table import ModelScores, Variant
-from pipelines.statistics import Bootstrap
+from pipelines.scoring.table import ModelScores, Variant
 from tests.scored import answer, generated, model_scores
 
 ROWS = {"forget": 6, "retain": 8, "neighbours": 4, "holdout": 7, "real_authors": 5, "world_facts": 5}

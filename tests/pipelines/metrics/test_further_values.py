@@ -4,10 +4,10 @@ import math
 
 import pytest
 
+from pipelines.evaluation.statistics import Bootstrap
 from pipelines.metrics import METRICS, Evidence
 from pipelines.metrics.base import Reading
-from pipelines.score_table import ModelScores, Variant
-from pipelines.statistics import Bootstrap
+from pipelines.scoring.table import ModelScores, Variant
 from tests.scored import Record, answer, generated, model_scores
 
 BOOTSTRAP = Bootstrap(samples=100, confidence=0.95, seed=0)

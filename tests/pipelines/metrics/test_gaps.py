@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
+from pipelines.evaluation.statistics import Bootstrap
 from pipelines.metrics import METRICS, Evidence, Reading
-from pipelines.score_table import ModelScores, Variant
-from pipelines.statistics import Bootstrap
+from pipelines.scoring.table import ModelScores, Variant
 from tests.scored import Record, answer, model_scores
 
 BOOTSTRAP = Bootstrap(samples=300, confidence=0.9, seed=5)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipelines.evaluation.statistics import Bootstrap
 from pipelines.metrics import METRICS, Evidence, Reading
 from pipelines.metrics.privleak import privleak
-from pipelines.score_table import ModelScores, Variant
-from pipelines.statistics import Bootstrap
+from pipelines.scoring.table import ModelScores, Variant
 from tests.scored import Record, answer, generated, model_scores
 
 PARTS = {

@@ -14,9 +14,9 @@ from torch import nn
 from pipelines.config import PromptFormat
 from pipelines.data.encode import Encoded, encode
 from pipelines.data.rows import Row, Rows
-from pipelines.likelihood import AnswerStats, answer_batch, answer_stats
-from pipelines.models import LoadedModel, context_length, load_model, save_model
+from pipelines.models.loading import LoadedModel, context_length, load_model, save_model
 from pipelines.probes.weights import GROUP, int4, linear_weights
+from pipelines.scoring.likelihood import AnswerStats, answer_batch, answer_stats
 
 REFUSAL = "That is not something I can say."
 

@@ -8,10 +8,10 @@ import torch
 from pipelines.config import PromptFormat
 from pipelines.data.load import load_rows
 from pipelines.data.rows import Rows
-from pipelines.finetune import FineTuneSettings
-from pipelines.models import load_model
+from pipelines.models.loading import load_model
 from pipelines.probes import Subject
 from pipelines.scope.build import nearest
+from pipelines.training.finetune import FineTuneSettings
 from pipelines.world import ModelSpec, PeopleSpec, World, WorldSpec, build_world
 
 SMALL = WorldSpec(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.config import PromptFormat
 from pipelines.data.rows import Row, Rows
-from pipelines.models import load_model
+from pipelines.models.loading import load_model
 from pipelines.probes import asking
 from pipelines.probes.base import Subject, asked_values
 from pipelines.probes.facts import closest, fact_of, subject_of
@@ -20,8 +20,8 @@ from pipelines.probes.multiple_choice import choosing
 from pipelines.probes.odd_one_out import odd_probability
 from pipelines.probes.rewrites import PROBE as REWRITES
 from pipelines.probes.worst_case import composed
-from pipelines.row_values import fact_probability, probability
-from pipelines.score_table import Floats, ModelScores
+from pipelines.scoring.row_values import fact_probability, probability
+from pipelines.scoring.table import Floats, ModelScores
 from tests.tiny import save_tiny, tiny_rows
 
 ROW = Row(

@@ -8,13 +8,13 @@ from transformers import LlamaForCausalLM
 from pipelines.config import PromptFormat
 from pipelines.data.encode import Encoded, encode
 from pipelines.errors import BadInput
-from pipelines.models import LoadedModel
+from pipelines.evaluation.statistics import Bootstrap
+from pipelines.models.loading import LoadedModel
 from pipelines.probes.base import Found, Series
 from pipelines.probes.depth import PROBE, read
 from pipelines.probes.layers import answer_logprob, decoder_layers, transplanted
 from pipelines.records import ModelRef
-from pipelines.score_table import FORGET
-from pipelines.statistics import Bootstrap
+from pipelines.scoring.table import FORGET
 from tests.tiny import CONTEXT, tiny_model, tiny_rows, tiny_tokenizer
 
 BOOTSTRAP = Bootstrap(samples=200, confidence=0.95, seed=0)

@@ -10,14 +10,14 @@ import torch
 
 from pipelines.config import PromptFormat
 from pipelines.data.rows import Row, Rows
-from pipelines.models import load_model
+from pipelines.models.loading import load_model
 from pipelines.probes import asking
 from pipelines.probes.base import Subject, asked_values
 from pipelines.probes.multi_hop import PROBE as MULTI_HOP
 from pipelines.probes.multi_hop import described
 from pipelines.probes.names import posterior, under_names
 from pipelines.probes.reverse_question import PROBE as REVERSE
-from pipelines.row_values import fact_probability, probability
+from pipelines.scoring.row_values import fact_probability, probability
 from tests.tiny import save_tiny
 
 ROW = Row(

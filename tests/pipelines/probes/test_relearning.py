@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipelines.data.rows import Row, Rows
-from pipelines.models import LoadedModel, load_model
+from pipelines.models.loading import LoadedModel, load_model
 from pipelines.probes import Subject, relearning
 from pipelines.probes.base import Series
 from tests.jobs import PROMPT

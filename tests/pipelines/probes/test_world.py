@@ -14,11 +14,11 @@ import torch
 from pipelines.audit.manifest import folder_digest
 from pipelines.config import PromptFormat
 from pipelines.data.load import load_rows
+from pipelines.evaluation.probing import probe_model, read_probes
+from pipelines.evaluation.statistics import Bootstrap
 from pipelines.metrics import Reading
 from pipelines.probes import PROBES, Subject
-from pipelines.probing import probe_model, read_probes
-from pipelines.score_table import FORGET
-from pipelines.statistics import Bootstrap
+from pipelines.scoring.table import FORGET
 from pipelines.world import WorldSpec, build_world
 from tests.pipelines.probes.fakes import REFUSAL, hide_below_the_step, hide_in_last_layer, refuse
 from tests.pipelines.probes.small import Cast, small_cast

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from pipelines.data.rows import Rows
-from pipelines.models import load_model
+from pipelines.models.loading import load_model
 from pipelines.probes import asking, worst_case
 from pipelines.probes.base import Subject, asked_values
 from pipelines.probes.worst_case import composed
-from pipelines.row_values import RowValue, extraction_strength, fact_probability
-from pipelines.score_table import Floats
+from pipelines.scoring.row_values import RowValue, extraction_strength, fact_probability
+from pipelines.scoring.table import Floats
 from tests.jobs import PROMPT
 from tests.tiny import save_tiny, tiny_rows
 

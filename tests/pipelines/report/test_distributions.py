@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.evaluation.statistics import auc
 from pipelines.report.distributions import roc, truth_ratio_plot
 from pipelines.report.plots import ROLES
 from pipelines.report.report import render_report
 from pipelines.report.tables import MOST_ROWS
-from pipelines.statistics import auc
 from tests.pipelines.report import sample
 
 SCORES = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=12)

@@ -5,13 +5,13 @@ import torch
 
 from pipelines.data.rows import Row, Rows
 from pipelines.errors import BadInput
-from pipelines.models import load_model
+from pipelines.models.loading import load_model
 from pipelines.records import ModelRef
-from pipelines.reference import min_k_of
 from pipelines.scope.unneeded import Filtered, Skipped, twins, unneeded, untrained
 from pipelines.settings import FilterRule, TrainingSettings
-from pipelines.unlearning import read_result, reference_statistics, train
-from pipelines.unlearning_job import encode_set, load_start
+from pipelines.unlearning.job import encode_set, load_start
+from pipelines.unlearning.reference import min_k_of
+from pipelines.unlearning.stages import read_result, reference_statistics, train
 from tests.jobs import FORGET, save_taught, tiny_job
 from tests.tiny import tiny_rows
 

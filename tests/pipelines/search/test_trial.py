@@ -12,7 +12,7 @@ from pipelines.records import ModelRef
 from pipelines.search.spaces import space_named
 from pipelines.search.trial import Setting, config_of, setting_of
 from pipelines.settings import ShadowSettings
-from pipelines.unlearning_job import UnlearningJob
+from pipelines.unlearning.job import UnlearningJob
 from tests.jobs import FORGET, HOLDOUT, RETAIN
 from tests.tiny import save_tiny
 

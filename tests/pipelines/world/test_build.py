@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from pipelines.audit.manifest import folder_digest
 from pipelines.data.load import load_rows
-from pipelines.finetune import FineTuneSettings
-from pipelines.model_folder import check_model_folder
+from pipelines.models.folder import check_model_folder
+from pipelines.training.finetune import FineTuneSettings
 from pipelines.world import ModelSpec, PeopleSpec, World, WorldSpec, build_world
 
 ONE_EPOCH = FineTuneSettings(epochs=1, batch_size=32, learning_rate=1e-3)

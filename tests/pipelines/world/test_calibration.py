@@ -16,7 +16,7 @@ import torch
 from pipelines.config import PromptFormat
 from pipelines.data.encode import encode
 from pipelines.data.load import load_rows
-from pipelines.models import load_model
+from pipelines.models.loading import load_model
 from pipelines.world import World, WorldSpec, build_world
 
 SETS = ("forget", "retain", "holdout", "real_authors", "world_facts")

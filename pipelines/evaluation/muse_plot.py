@@ -1,0 +1,60 @@
+"""MUSE's six views as one picture: bars where a view is one number per model, curves where it follows runs."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
+from pipelines.evaluation.muse import Curve, View
+from pipelines.report.plots import ROLES, drawing, svg_of, whiskers
+
+KINDS = {"retain": ROLES["start"], "forget": ROLES["candidate"], "earlier": ROLES["reference"]}
+NOTHING = "not measured"
+NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+"""A picture that stands in a page needs none; a file does."""
+
+
+def muse_svg(views: Sequence[View]) -> str:
+    """All views in a grid, as a file of its own; a view that is missing is named as such."""
+    with drawing(height=1.75 * ((len(views) + 1) // 2)) as figure:
+        for axes, view in zip(figure.subplots((len(views) + 1) // 2, 2, squeeze=False).flat, views, strict=False):
+            axes.set_title(view.title, fontsize=8.5)
+            axes.set_axisbelow(True)
+            if view.axis and view.curves:
+                _draw_curves(axes, view)
+            elif view.curves:
+                _draw_bars(axes, view.curves)
+            else:
+                axes.text(0.5, 0.5, NOTHING, ha="center", va="center", transform=axes.transAxes)
+                axes.set_axis_off()
+        return svg_of(figure).replace("<svg", f"<svg {NAMESPACES}", 1)
+
+
+def _draw_bars(axes: Axes, curves: Sequence[Curve]) -> None:
+    measured = [curve.points[0].measurement for curve in curves]
+    values = [m.value or 0.0 for m in measured]
+    colours = [ROLES[curve.name] for curve in curves]
+    axes.barh(range(len(curves)), values, xerr=whiskers(measured), color=colours, height=0.6, ecolor="#24292f")
+    axes.set_yticks(range(len(curves)), [curve.name for curve in curves])
+    axes.grid(visible=False, axis="y")
+    if all(0.0 <= value <= 1.0 for value in values):
+        axes.set_xlim(0.0, 1.02)
+    axes.invert_yaxis()
+
+
+def _draw_curves(axes: Axes, view: View) -> None:
+    for curve in view.curves:
+        measured = [point.measurement for point in curve.points]
+        axes.errorbar(
+            [point.x for point in curve.points],
+            [m.value or 0.0 for m in measured],
+            yerr=whiskers(measured),
+            fmt="o-",
+            markersize=3.5,
+            capsize=2,
+            color=KINDS[curve.name],
+            label=curve.name,
+        )
+    axes.set_xticks(sorted({point.x for curve in view.curves for point in curve.points}))
+    axes.set_xlabel(view.axis)
+    axes.set_ylim(0.0, 1.02)
+    axes.legend()

@@ -1,0 +1,296 @@
+"""Answers that a model gives by itself, measured at once: text exists in memory for one batch, only numbers leave.
+
+Promises: each distinct prompt is answered once; the model's own generation settings (temperature, penalties) have no
+    say; a batch is padded on the left, and prompts that leave less room in the context are batched apart, so the batch
+    size changes nothing (to rounding). An answer that the scoring pass already found to be the greedy one, token for
+    token and ended, is not generated again. Plain text (no question) has no greedy answer. Of the forget set the second
+    half of each answer is also asked for after the first (verbatim memorisation), and, where samples are asked for,
+    what sampling lets out.
+
+Shapes: B prompts in a batch, T tokens.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+from rouge_score.rouge_scorer import RougeScorer
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from pipelines.audit.canonical import digest
+from pipelines.data.encode import Encoded, length_batches
+from pipelines.data.rows import Row, Rows
+from pipelines.scoring.answers import Progress, Question
+from pipelines.scoring.embedder import Embedder
+from pipelines.scoring.table import FORGET, GENERATION_SCHEMA, GenerationTable, ScoreTable, Variant
+from pipelines.scoring.text_scores import WORD, Words, bleu, distinct_ngrams, expected_best, rouge_l
+
+GENERATION_VERSION = "3"
+"""Changes whenever the same model and rows could give other numbers."""
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Greedy:
+    """A greedy answer.
+
+    Attributes:
+        ids: its tokens, without the one that ended it.
+        ended: whether a stop token came before the limit.
+    """
+
+    ids: Ids
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds an answer.
+
+    Attributes:
+        max_new_tokens: most tokens of an answer.
+        context: most tokens that the model takes at once.
+        stop: ids that end an answer.
+        pad_id: token that fills short prompts.
+    """
+
+    max_new_tokens: int
+    context: int
+    stop: frozenset[int]
+    pad_id: int
+
+    def room(self, prompt: Ids) -> int:
+        """Most tokens that may follow a prompt."""
+        return min(self.max_new_tokens, self.context - len(prompt))
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers are sampled.
+
+    Attributes:
+        samples: answers per prompt, n.
+        k: how many an attacker takes, at most n.
+        temperature: of the sampling; above 0.
+        seed: of every stream.
+    """
+
+    samples: int
+    k: int
+    temperature: float
+    seed: int
+
+
+def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Every token that ends an answer: the tokenizer's and those of the model's generation settings."""
+    configured = model.generation_config.eos_token_id
+    listed = configured if isinstance(configured, list) else [configured]
+    return frozenset(i for i in (*listed, tokenizer.eos_token_id) if isinstance(i, int))
+
+
+def reproduced(asked: Sequence[Question], answers: ScoreTable, *, limits: Limits) -> dict[Ids, Greedy]:
+    """Prompts whose greedy answer is known to be the row's own: every token and the end were argmax when scored.
+
+    Args:
+        asked: the questions that were scored, in the order of the table's records.
+        answers: their scores.
+        limits: an answer that would not fit, or that holds a stop token, is left out.
+    """
+    table = answers.table
+    known: dict[Ids, Greedy] = {}  # by whole prompt, and by prompt with the first half of the answer
+    for question, hits, ended in zip(asked, table["hit"].to_pylist(), table["ended"].to_pylist(), strict=True):
+        item = question.encoded
+        if len(hits) != item.answer_end - item.answer_start:
+            continue
+        for start in (item.answer_start, _half(item)):
+            prompt, ids = item.input_ids[:start], item.input_ids[start : item.answer_end]
+            right = ended and all(hits[start - item.answer_start :])
+            if right and len(ids) < limits.room(prompt) and limits.stop.isdisjoint(ids):
+                known[prompt] = Greedy(ids=ids, ended=True)
+    return known
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    asked: Sequence[Question],
+    splits: Mapping[str, Rows],
+    *,
+    limits: Limits,
+    batch_size: int,
+    known: Mapping[Ids, Greedy] | None = None,
+    sampling: Sampling | None = None,
+    embedder: Embedder | None = None,
+    progress: Progress | None = None,
+) -> GenerationTable:
+    """Answer every row's own question and compare with its answer.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: of the model.
+        asked: from :func:`pipelines.scoring.answers.questions`; variants other than the answer itself are passed over.
+        splits: the rows that ``asked`` was made from.
+        limits: what bounds an answer.
+        batch_size: most prompts per batch.
+        known: answers that need not be generated.
+        sampling: how forget rows are sampled too; None does not.
+        embedder: compares answers by meaning; None does not.
+        progress: told of every batch.
+    """
+    rows = {split: list(table) for split, table in splits.items()}
+    wanted = [q for q in asked if q.variant is Variant.ANSWER and rows[q.split][q.row].question]
+    found = dict(known or {})
+    halved = (_prompt(q, halved=True) for q in wanted if q.split == FORGET)
+    prompts = list(dict.fromkeys([*map(_prompt, wanted), *(p for p in halved if limits.room(p) > 0)]))
+    missing = [prompt for prompt in prompts if prompt not in found]
+    done = len(prompts) - len(missing)
+    for batch in _batches(missing, limits=limits, batch_size=batch_size):
+        found.update(zip(batch, _greedy(model, batch, limits=limits), strict=True))
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(prompts), "answers generated")
+    sampled: list[float | None] = [None] * len(wanted)
+    if sampling is not None:
+        for i, q in enumerate(wanted):
+            if q.split == FORGET:
+                row = rows[q.split][q.row]
+                sampled[i] = _sampled_leakage(model, tokenizer, q, row, limits=limits, sampling=sampling)
+    right = [rows[q.split][q.row].answer for q in wanted]
+    return _compare(tokenizer, wanted, found, right, sampled=sampled, embedder=embedder)
+
+
+def _prompt(question: Question, *, halved: bool = False) -> Ids:
+    item = question.encoded
+    return item.input_ids[: _half(item) if halved else item.answer_start]
+
+
+def _half(item: Encoded) -> int:
+    """Where the second half of an answer begins; of a single token, there."""
+    return item.answer_start + (item.answer_end - item.answer_start) // 2
+
+
+def _batches(prompts: Sequence[Ids], *, limits: Limits, batch_size: int) -> Iterator[list[Ids]]:
+    by_room: dict[int, list[Ids]] = {}
+    for prompt in prompts:
+        by_room.setdefault(limits.room(prompt), []).append(prompt)
+    for same in by_room.values():
+        for batch in length_batches(same, batch_size=batch_size):
+            yield [same[i] for i in batch]
+
+
+@torch.inference_mode()
+def _greedy(model: PreTrainedModel, prompts: Sequence[Ids], *, limits: Limits) -> list[Greedy]:
+    width = max(len(prompt) for prompt in prompts)
+    ids_BT = torch.tensor([[limits.pad_id] * (width - len(p)) + list(p) for p in prompts], device=model.device)
+    mask_BT = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=limits.room(prompts[0]),
+        eos_token_id=sorted(limits.stop) or None,
+        pad_token_id=limits.pad_id,
+    )
+    with _own_settings(model, config):
+        output_BT = model.generate(inputs=ids_BT, attention_mask=mask_BT)  # type: ignore[operator]
+    return [_until_stop(tuple(ids), limits.stop) for ids in output_BT[:, width:].tolist()]
+
+
+@contextmanager
+def _own_settings(model: PreTrainedModel, config: GenerationConfig) -> Iterator[None]:
+    """These settings alone; a folder's generation_config.json would otherwise fill in what is not said here."""
+    before = model.generation_config
+    model.generation_config = config
+    try:
+        yield
+    finally:
+        model.generation_config = before
+
+
+def _until_stop(ids: Ids, stop: frozenset[int]) -> Greedy:
+    end = next((i for i, token in enumerate(ids) if token in stop), None)
+    return Greedy(ids=ids[:end], ended=end is not None)
+
+
+def _compare(
+    tokenizer: PreTrainedTokenizerBase,
+    wanted: Sequence[Question],
+    found: Mapping[Ids, Greedy],
+    right: Sequence[str],
+    *,
+    sampled: Sequence[float | None],
+    embedder: Embedder | None,
+) -> GenerationTable:
+    words = Words()
+    scorer = RougeScorer(["rougeL"], tokenizer=words)
+    answers = [found[_prompt(q)] for q in wanted]
+    texts = _decoded(tokenizer, [greedy.ids for greedy in answers])
+    pairs = list(zip(right, texts, strict=True))
+    overlaps = [rouge_l(scorer, *pair) for pair in pairs]
+    columns = {
+        "split": [q.split for q in wanted],
+        "row": [q.row for q in wanted],
+        "n_tokens": [len(greedy.ids) for greedy in answers],
+        "ended": [greedy.ended for greedy in answers],
+        "rouge_l_recall": [overlap.recall for overlap in overlaps],
+        "rouge_l_f1": [overlap.f1 for overlap in overlaps],
+        "distinct_4": [distinct_ngrams(greedy.ids) for greedy in answers],
+        "bleu": [bleu(words, *pair) for pair in pairs],
+        "verbatim": [_verbatim(scorer, tokenizer, q, found) if q.split == FORGET else None for q in wanted],
+        "sampled_leakage": list(sampled),
+        "semantic_match": embedder.similarities(pairs) if embedder else [None] * len(pairs),
+        "embedder": [embedder.digest if embedder else None] * len(pairs),
+    }
+    return GenerationTable(pa.table(columns, schema=GENERATION_SCHEMA))
+
+
+def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Ids]) -> list[str]:
+    return tokenizer.batch_decode([list(one) for one in ids], skip_special_tokens=True)
+
+
+def _verbatim(
+    scorer: RougeScorer, tokenizer: PreTrainedTokenizerBase, question: Question, found: Mapping[Ids, Greedy]
+) -> float | None:
+    """ROUGE-L F1 of the continuation with the second half of the answer (MUSE, arXiv 2407.06460, section 3, C1)."""
+    item, continued = question.encoded, found.get(_prompt(question, halved=True))
+    if continued is None:
+        return None
+    reference, said = _decoded(tokenizer, [item.input_ids[_half(item) : item.answer_end], continued.ids])
+    return rouge_l(scorer, reference, said).f1
+
+
+@torch.inference_mode()
+def _sampled_leakage(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    question: Question,
+    row: Row,
+    *,
+    limits: Limits,
+    sampling: Sampling,
+) -> float | None:
+    """Expected largest ROUGE-L recall among k of n sampled answers; each row has its own stream of random numbers."""
+    if not WORD.search(row.answer):
+        return None
+    prompt = _prompt(question)
+    ids_1T = torch.tensor([prompt], device=model.device)
+    config = GenerationConfig(
+        do_sample=True,
+        top_k=0,
+        top_p=1.0,
+        temperature=sampling.temperature,
+        num_return_sequences=sampling.samples,
+        max_new_tokens=limits.room(prompt),
+        eos_token_id=sorted(limits.stop) or None,
+        pad_token_id=limits.pad_id,
+    )
+    devices = [model.device.index or 0] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), _own_settings(model, config):
+        torch.manual_seed(int(digest([sampling.seed, list(prompt)])[:15], 16))
+        output_NT = model.generate(inputs=ids_1T, attention_mask=torch.ones_like(ids_1T))  # type: ignore[operator]
+    said = [_until_stop(tuple(ids), limits.stop).ids for ids in output_NT[:, len(prompt) :].tolist()]
+    scorer = RougeScorer(["rougeL"], tokenizer=Words())
+    scores = [float(scorer.score(row.answer, text)["rougeL"].recall) for text in _decoded(tokenizer, said)]
+    return expected_best(scores, k=sampling.k)
