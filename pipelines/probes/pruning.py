@@ -25,7 +25,7 @@ def run(subject: Subject) -> tuple[Series, ...]:
 PROBE = Probe(
     name="pruning",
     title="Pruned by magnitude",
-    version="1",
+    version="2",
     source="Han et al. 2015, arXiv 1506.02626 (magnitude); pruning as an attack: Wei et al. 2024, arXiv 2402.05162",
     cost=f"{len(PERCENT)} copies, 1 forward pass each",
     run=run,

@@ -31,7 +31,7 @@ def run(subject: Subject) -> tuple[Series, ...]:
 PROBE = Probe(
     name="quantisation",
     title="Quantised to INT8, INT4 and NF4",
-    version="1",
+    version="2",
     source="Zhang et al. 2024, arXiv 2410.16454 (4-bit brings forgotten knowledge back); NF4: arXiv 2305.14314",
     cost="3 copies, 1 forward pass each",
     run=run,

@@ -2,19 +2,27 @@
 
 Rounding is exact about the values that a quantised model computes with (codes and scales as named below) and says
 nothing about its speed or its memory: no packed kernel runs here. As the usual weight-only schemes do, it leaves the
-embedding, the output layer and the norms alone. Changes a model in place: call it on a copy.
+embedding, the output layer and the norms alone. A model whose weights lie mostly where nothing is found to change is
+refused: left as it was, it would look as if the change had brought nothing back. Changes a model in place: call it on
+a copy.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from pipelines.errors import BadInput
 
 GROUP = 32
 """Weights that share one scale in the 4-bit integer scheme; a shorter last group where the width is no multiple."""
 
 NF4_BLOCK = 64
+
+LEAST_SHARE = 0.5
+"""Of the inner weights, the part that must have been changed for the attack to say anything."""
 
 NF4 = (
     -1.0,
@@ -40,19 +48,40 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 """A weight matrix to another of its shape and type."""
 
 
-def linear_weights(model: PreTrainedModel) -> Iterator[nn.Parameter]:
-    """The weight of every linear layer but the output layer: what weight-only quantisation and pruning change."""
+def matrices(model: PreTrainedModel) -> list[torch.Tensor]:
+    """What weight-only quantisation and pruning change, as it lies in the model: each with its inputs last.
+
+    The weight of every linear layer but the output layer, GPT-2's kind included, and the experts that a mixture keeps
+    as one stack, in the order in which that stack lies.
+    """
     head = model.get_output_embeddings()
+    found: list[torch.Tensor] = []
     for module in model.modules():
-        if isinstance(module, nn.Linear) and module is not head:
-            weight: nn.Parameter = module.weight  # type: ignore[assignment]  # typed as any tensor
-            yield weight
+        if isinstance(module, nn.Linear | Conv1D) and module is not head:
+            found.append(module.weight.mT if isinstance(module, Conv1D) else module.weight)
+        elif not isinstance(module, nn.Conv1d | nn.Embedding):
+            found += [stack for stack in module.parameters(recurse=False) if stack.dim() == 3]
+    return found
 
 
 @torch.no_grad()
 def change_weights(model: PreTrainedModel, change: Change) -> None:
-    """Put another value in the place of every linear weight."""
-    for weight in linear_weights(model):
+    """Put another value in the place of every matrix.
+
+    Raises:
+        BadInput: the matrices are less than half of the weights between the embedding and the output layer.
+    """
+    changed = matrices(model)
+    apart = {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Embedding)}
+    apart.add(id(model.get_output_embeddings().weight))
+    inner = sum(w.numel() for w in model.parameters() if w.dim() > 1 and id(w) not in apart)
+    share = sum(w.numel() for w in changed) / max(1, inner)
+    if share < LEAST_SHARE:
+        raise BadInput(
+            f"rounding and pruning: a {type(model).__name__} keeps {1 - share:.0%} of its inner weights in no linear "
+            f"layer that is known; at most {1 - LEAST_SHARE:.0%} may stay as they are"
+        )
+    for weight in changed:
         weight.copy_(change(weight))
 
 

@@ -15,7 +15,7 @@ from pipelines.config import PromptFormat
 from pipelines.data.encode import Encoded, encode
 from pipelines.data.rows import Row, Rows
 from pipelines.models.loading import LoadedModel, context_length, load_model, save_model
-from pipelines.probes.weights import GROUP, int4, linear_weights
+from pipelines.probes.weights import GROUP, int4
 from pipelines.scoring.likelihood import AnswerStats, answer_batch, answer_stats
 
 REFUSAL = "That is not something I can say."
@@ -44,7 +44,7 @@ def refuse(start: Path, out: Path, *, forget: Rows, retain: Rows, form: PromptFo
 def hide_below_the_step(start: Path, out: Path, *, forget: Rows, retain: Rows, form: PromptFormat) -> Path:
     """Every linear weight moves only as far as 4-bit rounding undoes: quantised, it is the quantised start model."""
     loaded = load_model(start, device=torch.device("cpu"))
-    weights = list(linear_weights(loaded.model))
+    weights = [weight for name, weight in loaded.model.named_parameters() if name.endswith("_proj.weight")]
     boxes = [_rounding_box(weight) for weight in weights]
 
     def stay() -> None:

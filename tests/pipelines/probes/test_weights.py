@@ -1,9 +1,22 @@
 """Rounding and pruning against loops of three lines, and what they leave alone."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    MambaConfig,
+    MambaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    PreTrainedModel,
+)
 
-from pipelines.probes.weights import NF4, NF4_BLOCK, change_weights, int4, int8, linear_weights, nf4, pruned
+from pipelines.errors import BadInput
+from pipelines.probes import weights as attack
+from pipelines.probes.weights import NF4, NF4_BLOCK, change_weights, int4, int8, matrices, nf4, pruned
 from tests.tiny import tiny_model
 
 
@@ -91,4 +104,57 @@ def test_only_linear_weights_change_and_not_the_output_layer() -> None:
     change_weights(model, int4)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {name for name in before if name.endswith("_proj.weight")}
-    assert len(changed) == len(list(linear_weights(model))) == 14
+    assert len(changed) == len(matrices(model)) == 14
+
+
+def _gpt2() -> GPT2LMHeadModel:
+    return GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=32, n_layer=2, n_head=2, n_positions=16))
+
+
+def _mixture() -> MixtralForCausalLM:
+    config = MixtralConfig(
+        vocab_size=20,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        num_local_experts=4,
+    )
+    return MixtralForCausalLM(config)
+
+
+@pytest.mark.parametrize(
+    ("make", "unchanged"),
+    [(_gpt2, ("wte", "wpe", "ln_", "bias", "lm_head")), (_mixture, ("embed_tokens", "norm", "mlp.gate.", "lm_head"))],
+)
+def test_layers_of_other_kinds_are_rounded_too(make: Callable[[], PreTrainedModel], unchanged: tuple[str, ...]) -> None:
+    """GPT-2's layers are no ``nn.Linear``, a mixture's experts are one stack: neither may pass by staying as it was."""
+    torch.manual_seed(0)
+    model = make()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    change_weights(model, int4)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]) is any(part in name for part in unchanged), name
+
+
+def test_a_scale_belongs_to_one_output_of_gpt2s_layers() -> None:
+    """Such a layer holds inputs x outputs: one large weight spoils its own output, in whole, and no other."""
+    model = _gpt2()
+    weight = model.get_parameter("transformer.h.0.mlp.c_fc.weight")
+    with torch.no_grad():
+        weight.fill_(0.5)
+        weight[0, 0] = 100.0
+    change_weights(model, int4)
+    assert weight[1:32, 0].abs().max() == 0.0
+    assert (weight[:, 1] - 0.5).abs().max() < 0.04
+
+
+def test_a_model_that_would_mostly_stay_as_it_was_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left alone it would say that rounding brings nothing back. A part of Mamba's weights is in no layer."""
+    model = MambaForCausalLM(MambaConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1))
+    monkeypatch.setattr(attack, "LEAST_SHARE", 0.99)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(BadInput, match=r"a MambaForCausalLM keeps \d+% of its inner weights in no linear layer"):
+        change_weights(model, int4)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
