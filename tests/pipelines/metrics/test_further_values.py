@@ -91,9 +91,10 @@ def test_semantic_match_names_its_encoder_and_has_no_value_without_one() -> None
 
 
 def test_a_smaller_gradient_looks_like_a_member() -> None:
+    """.1 is less than .2 and .4 and more than .05: two of three."""
     forget = [answer("forget", i, [-2.0], gradient_norm=0.1) for i in range(3)]
-    holdout = [answer("holdout", 0, [-2.0], gradient_norm=0.2), answer("holdout", 1, [-2.0], gradient_norm=0.05)]
-    assert _read("membership_gradient_norm", _members(forget, holdout)).value == 0.5
+    holdout = [answer("holdout", i, [-2.0], gradient_norm=norm) for i, norm in enumerate((0.2, 0.4, 0.05))]
+    assert _read("membership_gradient_norm", _members(forget, holdout)).value == pytest.approx(2 / 3)
 
 
 def test_what_the_reference_finds_likely_too_is_no_sign_of_membership() -> None:
