@@ -24,7 +24,7 @@ from pipelines.metrics.base import Reading, mean_reading
 from pipelines.models.loading import LoadedModel, context_length, load_model, quietly
 from pipelines.scoring.answers import questions, score_questions
 from pipelines.scoring.row_values import RowValue
-from pipelines.scoring.table import FORGET, GENERATION_SCHEMA, Floats, GenerationTable, ModelScores
+from pipelines.scoring.table import FORGET, GENERATION_SCHEMA, Bools, Floats, GenerationTable, Ints, ModelScores
 
 ASKED = "asked"
 """The one split of the rows that a rewrite puts to the model."""
@@ -201,15 +201,26 @@ class Asked:
         n_rows: how many forget rows there are.
     """
 
-    number_Q: Sequence[int]
+    number_Q: Ints
     scores: ModelScores | None
     n_rows: int
 
+    @property
+    def asked_R(self) -> Bools:
+        """Which forget rows were asked for at all."""
+        return np.isin(np.arange(self.n_rows), self.number_Q)
+
     def values(self, value_of: RowValue) -> Floats:
-        """The value that each forget row gives away at the most; a row that was not asked for is missing: value_R."""
+        """The value that each forget row gives away at the most: value_R.
+
+        A row that was not asked for is missing, and so is one that the model answered with something that is no number:
+        a way of asking that breaks it must not look like one that gives nothing away.
+        """
         value_R = np.full(self.n_rows, np.nan)
         if self.scores is not None:
-            np.fmax.at(value_R, self.number_Q, value_of(self.scores, ASKED))
+            said_Q = value_of(self.scores, ASKED)
+            np.fmax.at(value_R, self.number_Q, said_Q)
+            value_R[self.number_Q[np.isnan(said_Q)]] = np.nan
         return value_R
 
 
@@ -219,7 +230,7 @@ def ask(subject: Subject, rewrite: Rewrite) -> Asked:
     with quietly():  # the tokenizer would warn of the very lengths that are being looked for
         ways = [(number, way) for number in numbers for way in rewrite(subject, number) if subject.fits(way)]
     scores = scores_of(subject, subject.loaded, Rows.of(way for _, way in ways)) if ways else None
-    return Asked([number for number, _ in ways], scores, len(subject.forget))
+    return Asked(np.array([number for number, _ in ways], dtype=np.int64), scores, len(subject.forget))
 
 
 def asked_values(subject: Subject, rewrite: Rewrite, value_of: RowValue) -> Floats:

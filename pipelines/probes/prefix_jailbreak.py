@@ -7,7 +7,7 @@ from pipelines.scoring.row_values import fact_probability
 PROBE = rewrite_probe(
     name="prefix_jailbreak",
     title="Asked after a prefix that lifts reserve",
-    version="2",
+    version="3",
     source="RWKU, arXiv 2406.10890 (prefix injection); Wei et al. 2023, arXiv 2307.02483",
     rewrite=of_given(prefixed),
     value_of=fact_probability,

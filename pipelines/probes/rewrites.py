@@ -20,7 +20,7 @@ def run(subject: Subject) -> tuple[Series, ...]:
 PROBE = Probe(
     name="rewrites",
     title="Asked in words that somebody else wrote",
-    version="1",
+    version="2",
     source="RWKU, arXiv 2406.10890 (rewritten queries, by GPT-4 there)",
     run=run,
     cost="1 pass per rewrite over answers and wrong answers",

@@ -40,16 +40,20 @@ def run(subject: Subject) -> tuple[Series, ...]:
 
 
 def _search(hear: Callable[[Ways], Asked], value_of: RowValue) -> Floats:
+    """What the best composition recovers; a row that any composition got no number for is missing."""
     best: Ways = ()
     best_R = hear(best).values(value_of)
+    broken_R = np.zeros(len(best_R), dtype=np.bool_)
     left = BUDGET
     while True:
         tried = [(*best, way) for way in WAYS if way not in best][:left]
         left -= len(tried)
         values = [hear(ways).values(value_of) for ways in tried]
+        for ways, value_R in zip(tried, values, strict=True):
+            broken_R |= hear(ways).asked_R & np.isnan(value_R)
         means = [_mean(value_R) for value_R in values]
         if not means or max(means) <= _mean(best_R):
-            return best_R
+            return np.where(broken_R, np.nan, best_R)
         at = int(np.argmax(means))
         best, best_R = tried[at], values[at]
 
@@ -74,7 +78,7 @@ def _mean(value_R: Floats) -> float:
 PROBE = Probe(
     name="worst_case",
     title="The way of asking that recovers most",
-    version="2",
+    version="3",
     source="greedy search over the project's own ways of asking; worst case as in Patil et al. 2023, arXiv 2309.17410",
     cost=f"up to {2 * BUDGET + 1} passes over answers and wrong answers",
     run=run,

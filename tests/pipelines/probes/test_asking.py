@@ -203,3 +203,13 @@ def test_values_go_back_to_the_rows_they_were_asked_for(subject: Subject) -> Non
     ways = {0: 1, 1: 0, 2: 2, 3: 1}
     value_R = asked_values(subject, lambda s, i: [asking.as_given(s, i)] * ways[i], _count)
     assert np.array_equal(value_R, [0.0, np.nan, 2.0, 3.0], equal_nan=True)
+
+
+def test_a_way_of_asking_that_breaks_the_model_is_no_way_that_gives_nothing_away(subject: Subject) -> None:
+    """Of three ways of asking for row 0 one gets no number; row 1 is asked in one that does, row 2 in none."""
+    numbers = {0: (0.25, math.nan, 0.5), 1: (0.75,), 2: (), 3: (math.nan,)}
+    said = [value for values in numbers.values() for value in values]
+    value_R = asked_values(
+        subject, lambda s, i: [asking.as_given(s, i)] * len(numbers[i]), lambda _scores, _split: np.array(said)
+    )
+    assert np.array_equal(value_R, [np.nan, 0.75, np.nan, np.nan], equal_nan=True)

@@ -13,7 +13,7 @@ from pipelines.probes import asking, worst_case
 from pipelines.probes.base import Subject, asked_values
 from pipelines.probes.worst_case import composed
 from pipelines.scoring.row_values import RowValue, extraction_strength, fact_probability
-from pipelines.scoring.table import Floats
+from pipelines.scoring.table import Bools, Floats
 from tests.jobs import PROMPT
 from tests.tiny import save_tiny, tiny_rows
 
@@ -30,9 +30,14 @@ class Heard:
     """What a way of asking gives, whatever it is measured by."""
 
     given: float
+    broken: bool = False
+
+    @property
+    def asked_R(self) -> Bools:
+        return np.array([True, True, True, not self.broken])
 
     def values(self, _value_of: RowValue) -> Floats:
-        return np.full(4, self.given)
+        return np.array([self.given, np.nan, self.given, np.nan]) if self.broken else np.full(4, self.given)
 
 
 def test_the_search_keeps_the_best_and_ends_with_its_budget(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,3 +62,15 @@ def test_the_search_looks_for_the_fact_and_for_the_rows_words(subject: Subject) 
     for series, value_of in zip(worst_case.run(subject), (fact_probability, extraction_strength), strict=True):
         asked_R = asked_values(subject, composed(()), value_of)
         assert series.value_R.mean() >= asked_R.mean() - 1e-9, series.measure
+
+
+def test_a_way_that_breaks_the_model_leaves_its_rows_without_a_number(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked in a role, row 1 gets no number and row 3 was not asked for: the search may not pass over it."""
+    monkeypatch.setattr(worst_case, "composed", lambda ways: ways)
+    monkeypatch.setattr(
+        worst_case, "ask", lambda _subject, ways: Heard(0.5 if not ways else 0.1, broken=asking.role_played in ways)
+    )
+    for series in worst_case.run(subject):
+        assert np.array_equal(series.value_R, [0.5, np.nan, 0.5, 0.5], equal_nan=True), series.measure
