@@ -19,9 +19,9 @@ from bench.base import Bench, Figure
 
 if TYPE_CHECKING:
     from bench.one_by_one import Suite
-    from pipelines.data.rows import Rows
     from pipelines.models.loading import LoadedModel
     from pipelines.records import Evaluation
+    from pipelines.scoring.questions import Asked
     from pipelines.scoring.table import ModelScores
     from pipelines.world import World
 
@@ -116,12 +116,16 @@ class Sides:
 
 def _against(world: "World") -> list[Figure]:
     """The reference model and then the start model, by both sides."""
+    from pipelines.config import PromptFormat
     from pipelines.data.load import load_rows
+    from pipelines.scoring.questions import Asked
 
     splits = {name: load_rows(str(world.data / f"{name}.jsonl"), name=name) for name in SETS}
-    _both(world.start, {name: rows[:2] for name, rows in splits.items()}, None)  # what is made once is made
-    reference = _both(world.reference, splits, None)
-    both = (reference, _both(world.start, splits, reference))
+    few = {name: rows[:2] for name, rows in splits.items()}
+    _both(world.start, Asked(few, PromptFormat()), None)  # what is made once is made
+    asked = Asked(splits, PromptFormat())
+    reference = _both(world.reference, asked, None)
+    both = (reference, _both(world.start, asked, reference))
     ours, theirs, listed = (
         sum(side.ours.processor for side in both),
         sum(side.theirs.processor for side in both),
@@ -141,9 +145,9 @@ def _against(world: "World") -> list[Figure]:
     ]
 
 
-def _both(path: Path, splits: "dict[str, Rows]", reference: Sides | None) -> Sides:
+def _both(path: Path, asked: "Asked", reference: Sides | None) -> Sides:
     from bench.one_by_one import METRICS, Plain, Suite
-    from pipelines.config import EvaluationSettings, PromptFormat
+    from pipelines.config import EvaluationSettings
     from pipelines.evaluation.evaluate import measure as measured
     from pipelines.evaluation.evaluate import score_model
 
@@ -153,16 +157,16 @@ def _both(path: Path, splits: "dict[str, Rows]", reference: Sides | None) -> Sid
     )
 
     def in_one_pass() -> "tuple[ModelScores, Evaluation]":
-        scores = score_model(loaded, splits, settings=settings, prompt_format=PromptFormat())
+        scores = score_model(loaded, asked, settings=settings)
         other = reference.scores if reference else None
         return scores, measured(scores, role="start", reference=other, settings=settings, seed=0)
 
     (scores, found), ours = _spent(in_one_pass)
-    plain = Plain(loaded.model, loaded.tokenizer, PromptFormat(), BATCH_SIZE, NEW_TOKENS)
-    suite = Suite(plain, splits, reference=reference.suite if reference else None)
+    plain = Plain(loaded.model, loaded.tokenizer, asked.prompt_format, BATCH_SIZE, NEW_TOKENS)
+    suite = Suite(plain, dict(asked.splits), reference=reference.suite if reference else None)
     values = {(one.metric, one.split): one.value for one in found.measurements}
-    asked = [pair for pair in values if reference or pair[0] not in RELATIVE]
-    their_values, theirs = _spent(lambda: {pair: suite.value(*pair) for pair in asked})
+    wanted = [pair for pair in values if reference or pair[0] not in RELATIVE]
+    their_values, theirs = _spent(lambda: {pair: suite.value(*pair) for pair in wanted})
     apart = [
         float("inf") if (ours_is := values[pair]) is None else abs(value - ours_is)
         for pair, value in their_values.items()
@@ -179,7 +183,8 @@ def _growth(start: Path, data: Path) -> list[Figure]:
     from pipelines.data.load import load_rows
     from pipelines.data.rows import Rows
     from pipelines.models.loading import context_length
-    from pipelines.scoring.answers import questions, score_questions
+    from pipelines.scoring.answers import score_questions
+    from pipelines.scoring.questions import questions
 
     loaded = _load(start)
     context = context_length(loaded.model)

@@ -13,7 +13,8 @@ from pipelines.config import EvaluationSettings
 from pipelines.data.encode import Encoded
 from pipelines.evaluation.evaluate import measure
 from pipelines.metrics import METRICS
-from pipelines.scoring.answers import Question, score_questions
+from pipelines.scoring.answers import score_questions
+from pipelines.scoring.questions import Question
 from pipelines.scoring.table import GENERATION_SCHEMA, GenerationTable, ModelScores, Variant
 
 ROWS, PROMPT, ANSWER = 64, 16, 64

@@ -17,6 +17,7 @@ from pipelines.evaluation.evaluate import MetricReading, evaluation_of, read_met
 from pipelines.evaluation.seeds import over_seeds, seed_list
 from pipelines.models.loading import load_model, resolve_device
 from pipelines.records import Candidate, Digest, Evaluation, ModelRef, Record, Role
+from pipelines.scoring.questions import Asked
 from pipelines.scoring.store import ScoreStore
 from pipelines.scoring.table import FORGET, HOLDOUT, NEIGHBOURS, RETAIN, GenerationTable, ModelScores, ScoreTable
 from tasks.artifacts import show_table
@@ -45,15 +46,16 @@ def score(run: RunContext, role: Role) -> None:
     """One scoring pass and one generation pass of one model over all splits; sampled answers once per seed."""
     ws = Workspace.of(run)
     model, splits, progress = model_of(ws, role), splits_of(ws), Progress(f"evaluate {role}")
-    _score(ws, f"scores-{role}", model, splits=splits, progress=progress)
+    asked = Asked(splits, run.config.prompt_format)
+    _score(ws, f"scores-{role}", model, asked=asked, progress=progress)
     probe(ws, role, models={"start": model_of(ws, "start"), role: model}, splits=splits)
     if role == "reference":
         for name, further in _further_shadows(ws).items():
-            _score(ws, name, further, splits=splits, progress=progress)
+            _score(ws, name, further, asked=asked, progress=progress)
     progress(1, 1)
 
 
-def _score(ws: Workspace, step: str, model: ModelRef, *, splits: dict[str, Rows], progress: Progress) -> None:
+def _score(ws: Workspace, step: str, model: ModelRef, *, asked: Asked, progress: Progress) -> None:
     config = ws.run.config
     seeds = scored_seeds(ws.run)
 
@@ -63,9 +65,8 @@ def _score(ws: Workspace, step: str, model: ModelRef, *, splits: dict[str, Rows]
             for place, seed in enumerate(seeds):
                 scores = score_model(
                     loaded,
-                    splits,
+                    asked,
                     settings=settings_of(ws),
-                    prompt_format=config.prompt_format,
                     seed=seed,
                     store=ScoreStore(ws.home.vault(ws.run.request_id) / "scores"),
                     progress=progress,
@@ -79,7 +80,7 @@ def _score(ws: Workspace, step: str, model: ModelRef, *, splits: dict[str, Rows]
         "seeds": list(seeds),
         "embedder": encoder.digest if encoder else None,
     }
-    data = {name: ws.keyed(rows.digest) for name, rows in splits.items()}
+    data = {name: ws.keyed(rows.digest) for name, rows in asked.splits.items()}
     ws.step(step, {"model": model.digest, "splits": data, **settings}, build, private=True)
 
 

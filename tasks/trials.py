@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipelines.data.rows import Rows
 from pipelines.errors import BadInput, TrainingDiverged
 from pipelines.evaluation.evaluate import evaluation_of, score_model
 from pipelines.evaluation.judgement import judge
@@ -20,6 +19,7 @@ from pipelines.evaluation.probing import probe_model, wanted_probes
 from pipelines.evaluation.seeds import over_seeds, seed_list
 from pipelines.models.loading import LoadedModel, load_model, resolve_device
 from pipelines.records import Evaluation, Record, Role
+from pipelines.scoring.questions import Asked
 from pipelines.scoring.store import ScoreStore
 from pipelines.scoring.table import HOLDOUT, ModelScores
 from pipelines.search.training import Allowance, OutOfTime, Paused, clear, epochs_so_far, train_within, trained_so_far
@@ -40,6 +40,7 @@ from tasks.evaluation import (
     splits_of,
     write_scores,
 )
+from tasks.general import general_added, readings_on
 from tasks.intake import rows_of
 from tasks.probes import subject_of
 from tasks.progress import Progress
@@ -64,7 +65,7 @@ class Spent(Record):
 def prepare_looks(run: RunContext) -> None:
     """Score start model and reference once on the few rows that early looks use."""
     ws = Workspace.of(run)
-    splits, roles = _look_splits(ws), other_roles(run)
+    asked, roles = _looked_at(ws), other_roles(run)
 
     def build(part: Path) -> None:
         for role in roles:
@@ -72,13 +73,13 @@ def prepare_looks(run: RunContext) -> None:
             with _slot(ws):
                 loaded = load_model(model.path, device=resolve_device(run.config.device), expected_digest=model.digest)
                 store = ScoreStore(ws.home.vault(run.request_id) / "scores")
-                scores = _scored(ws, loaded, splits, store=store, seed=run.config.seed)
+                scores = _scored(ws, loaded, asked, store=store, seed=run.config.seed)
             (part / role).mkdir(exist_ok=True)
             write_scores(part / role, scores)
 
     inputs = {
         "models": [model_of(ws, role).digest for role in roles],
-        "splits": {name: ws.keyed(rows.digest) for name, rows in splits.items()},
+        "splits": {name: ws.keyed(rows.digest) for name, rows in asked.splits.items()},
         "evaluation": run.config.evaluation.plain(),
         "format": run.config.prompt_format.plain(),
     }
@@ -163,7 +164,7 @@ class _Trial:
         shutil.rmtree(part / "model", ignore_errors=True)
         made = export_model(self.job, part / "model", trained=part)
         loaded = load_model(made.model.path, device=resolve_device(config.device), expected_digest=made.model.digest)
-        evaluation = self._evaluated(loaded)
+        evaluation = general_added(self.ws, self._evaluated(loaded), readings_on(self.ws, loaded, "candidate", part))
         others = [
             read_record(self.ws.folder(f"evaluate-{r}"), "evaluation", Evaluation) for r in other_roles(self.ws.run)
         ]
@@ -183,7 +184,8 @@ class _Trial:
         ws, config = self.ws, self.ws.run.config
         names, splits = wanted_probes(config.evaluation.probes, ws.run.policy), splits_of(ws)
         start = load_model(self.job.model.path, device=resolve_device(config.device)) if names else None
-        scored = [_scored(ws, loaded, splits, store=None, seed=seed) for seed in scored_seeds(ws.run)]
+        asked = Asked(splits, config.prompt_format)
+        scored = [_scored(ws, loaded, asked, store=None, seed=seed) for seed in scored_seeds(ws.run)]
         found = []
         for place, seed in enumerate(seed_list(config.seed, config.evaluation.seeds)):
             subject = replace(subject_of(ws, loaded, start, splits), seed=seed) if start else None
@@ -198,7 +200,7 @@ class _Trial:
         folder = ws.folder(LOOK, private=True)
         scores: dict[Role, ModelScores] = {role: read_scores(folder / role) for role in other_roles(ws.run)}
         so_far = trained_so_far(self.job, part)
-        scores["candidate"] = _scored(ws, so_far, _look_splits(ws), store=None, seed=ws.run.config.seed)
+        scores["candidate"] = _scored(ws, so_far, _looked_at(ws), store=None, seed=ws.run.config.seed)
         taken = {role: metrics_of(ws.run, one, scores.get("reference")) for role, one in scores.items()}
         evaluations = [evaluation_of(t, role=r, model_digest=scores[r].model_digest) for r, t in taken.items()]
         return worst_margin(judge(ws.run.policy, evaluations).gates, measured_only=True)
@@ -213,27 +215,18 @@ def _seeded(job: UnlearningJob, seed: int) -> UnlearningJob:
     return replace(job, seed=seed)
 
 
-def _look_splits(ws: Workspace) -> dict[str, Rows]:
+def _looked_at(ws: Workspace) -> Asked:
     """A few rows of each split; validation rows stand in for the holdout, which measures and must not steer."""
     splits, validation = splits_of(ws), rows_of(ws, "validation")
     splits.pop(HOLDOUT, None)
     if validation is not None:
         splits[HOLDOUT] = validation
-    return {name: rows.select(range(min(LOOK_ROWS, len(rows)))) for name, rows in splits.items()}
+    few = {name: rows.select(range(min(LOOK_ROWS, len(rows)))) for name, rows in splits.items()}
+    return Asked(few, ws.run.config.prompt_format)
 
 
-def _scored(
-    ws: Workspace, loaded: LoadedModel, splits: dict[str, Rows], *, store: ScoreStore | None, seed: int
-) -> ModelScores:
-    config = ws.run.config
-    return score_model(
-        loaded,
-        splits,
-        settings=settings_of(ws),
-        prompt_format=config.prompt_format,
-        seed=seed,
-        store=store,
-    )
+def _scored(ws: Workspace, loaded: LoadedModel, asked: Asked, *, store: ScoreStore | None, seed: int) -> ModelScores:
+    return score_model(loaded, asked, settings=settings_of(ws), seed=seed, store=store)
 
 
 @contextmanager

@@ -5,29 +5,27 @@ Promises: metrics never run a model; a model is scored once per (model, data, to
     Which rows form a split is the caller's choice.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transformers import PreTrainedTokenizerBase
 
-from pipelines.audit.canonical import digest, sha256_bytes
+from pipelines.audit.canonical import digest
 from pipelines.audit.encoding import write_atomic
-from pipelines.config import EvaluationSettings, PromptFormat
-from pipelines.data.rows import Rows
+from pipelines.config import EvaluationSettings
 from pipelines.errors import BadInput
 from pipelines.evaluation.statistics import Bootstrap
 from pipelines.metrics import METRICS, Evidence, Metric, Reading, Surrogate
 from pipelines.metrics.base import named_shadow
 from pipelines.models.loading import LoadedModel, context_length
 from pipelines.records import Evaluation, Measurement, Role
-from pipelines.scoring.answers import SCORING_VERSION, Progress, Question, questions, score_questions
+from pipelines.scoring.answers import SCORING_VERSION, Progress, score_questions
 from pipelines.scoring.embedder import Embedder, load_embedder
 from pipelines.scoring.generation import GENERATION_VERSION, Limits, Sampling, generate, reproduced, stop_ids
+from pipelines.scoring.questions import Asked, Question, tokenizer_digest
 from pipelines.scoring.store import ScoreKey, ScoreStore
 from pipelines.scoring.table import (
     GENERATION_SCHEMA,
@@ -52,9 +50,8 @@ class _Run:
     """One model on one set of splits: what both passes share."""
 
     loaded: LoadedModel
-    splits: Mapping[str, Rows]
+    asked: Asked
     settings: EvaluationSettings
-    prompt_format: PromptFormat
     progress: Progress | None
     embedder: Embedder | None
     seed: int
@@ -66,15 +63,6 @@ class _Run:
             context=context_length(self.loaded.model),
             stop=stop_ids(self.loaded.model, self.loaded.tokenizer),
             pad_id=self.loaded.pad_id,
-        )
-
-    def questions(self) -> list[Question]:
-        return questions(
-            self.loaded.tokenizer,
-            self.splits,
-            prompt_format=self.prompt_format,
-            max_length=context_length(self.loaded.model),
-            context=self.loaded.context,
         )
 
     @property
@@ -93,11 +81,11 @@ class _Run:
         return self._key(f"generations-{GENERATION_VERSION}", self.settings.max_new_tokens, sampled, encoder)
 
     def _key(self, kind: str, *settings: object) -> ScoreKey:
-        used = [self.prompt_format.plain(), str(self.loaded.model.dtype), *settings]
+        used = [self.asked.prompt_format.plain(), str(self.loaded.model.dtype), *settings]
         return ScoreKey(
             kind=kind,
             model_digest=self.loaded.ref.digest,
-            data_digest=data_digest(self.splits),
+            data_digest=self.asked.digest,
             tokenizer_digest=tokenizer_digest(self.loaded.tokenizer),
             settings_digest=digest(used),
         )
@@ -105,10 +93,9 @@ class _Run:
 
 def score_model(
     loaded: LoadedModel,
-    splits: Mapping[str, Rows],
+    asked: Asked,
     *,
     settings: EvaluationSettings,
-    prompt_format: PromptFormat,
     seed: int = 0,
     store: ScoreStore | None = None,
     progress: Progress | None = None,
@@ -117,10 +104,8 @@ def score_model(
 
     Args:
         loaded: the model, in evaluation mode.
-        splits: rows by split; see :data:`pipelines.scoring.table.DATA_SPLITS` for names with a meaning, all others are
-            utility sets.
+        asked: the rows by split, the same value for all models and seeds that are asked them.
         settings: batch size and answer length.
-        prompt_format: how a question is put.
         seed: of sampled answers; nothing else depends on it.
         store: where scores are kept; None keeps nothing.
         progress: told of every batch.
@@ -129,21 +114,22 @@ def score_model(
         BadInput: there are no rows; a row does not fit into the model's context (names split and row); the embedder
             cannot be used.
     """
+    splits = asked.splits
     if not any(len(rows) for rows in splits.values()):
         raise BadInput(f"evaluation: no rows in any of the splits {', '.join(splits) or '(none)'}")
     embedder = load_embedder(Path(settings.embedder), device=loaded.model.device) if settings.embedder else None
-    run = _Run(loaded, splits, settings, prompt_format, progress=progress, embedder=embedder, seed=seed)
+    run = _Run(loaded, asked, settings, progress=progress, embedder=embedder, seed=seed)
     answers_key, generations_key = run.answers_key(), run.generations_key()
     answers = store.load(answers_key, schema=SCORE_SCHEMA) if store else None
     generations = store.load(generations_key, schema=GENERATION_SCHEMA) if store else None
-    asked = run.questions() if answers is None or generations is None else []
+    questions = asked.questions(loaded) if answers is None or generations is None else []
     if answers is None:
-        answers = _keep(store, answers_key, _score(run, asked).table)
+        answers = _keep(store, answers_key, _score(run, questions).table)
     if generations is None:
-        generations = _keep(store, generations_key, _generate(run, asked, ScoreTable(answers)).table)
+        generations = _keep(store, generations_key, _generate(run, questions, ScoreTable(answers)).table)
     return ModelScores(
         model_digest=loaded.ref.digest,
-        data_digest=answers_key.data_digest,
+        data_digest=asked.digest,
         rows={split: len(rows) for split, rows in splits.items()},
         answers=ScoreTable(answers),
         generations=GenerationTable(generations),
@@ -166,7 +152,7 @@ def _generate(run: _Run, asked: Sequence[Question], answers: ScoreTable) -> Gene
         run.loaded.model,
         run.loaded.tokenizer,
         asked,
-        run.splits,
+        run.asked.splits,
         limits=run.limits,
         batch_size=run.settings.batch_size,
         known=reproduced(asked, answers, limits=run.limits),
@@ -180,21 +166,6 @@ def _keep(store: ScoreStore | None, key: ScoreKey, table: pa.Table) -> pa.Table:
     if store is not None:
         store.save(key, table)
     return table
-
-
-def data_digest(splits: Mapping[str, Rows]) -> str:
-    """SHA-256 over every split's name and rows, in order. Memory and vault only."""
-    return digest([[split, rows.digest] for split, rows in splits.items()])
-
-
-def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of what turns text into tokens: model, vocabulary, special tokens, chat template; not how it pads."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = json.loads(backend.to_str()) if backend is not None else tokenizer.get_vocab()
-    kept = {name: value for name, value in rules.items() if name not in ("padding", "truncation")}
-    special = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.chat_template]
-    # Not RFC 8785: a vocabulary of 100,000 entries is written a hundred times faster by the standard library.
-    return sha256_bytes(json.dumps([kept, special], sort_keys=True).encode())
 
 
 def select_metrics(names: Sequence[str]) -> tuple[Metric, ...]:

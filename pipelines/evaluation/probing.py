@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipelines.audit.canonical import digest
 from pipelines.config import Policy
 from pipelines.errors import BadInput
-from pipelines.evaluation.evaluate import MetricReading, data_digest, tokenizer_digest
+from pipelines.evaluation.evaluate import MetricReading
 from pipelines.evaluation.statistics import Bootstrap
 from pipelines.gates import GATES
 from pipelines.metrics import Evidence, Metric, Reading, Surrogate
@@ -21,6 +21,7 @@ from pipelines.metrics.base import named_shadow
 from pipelines.probes import PROBES, Probe, Series, Subject
 from pipelines.probes.base import Found
 from pipelines.scoring.answers import Progress
+from pipelines.scoring.questions import data_digest, tokenizer_digest
 from pipelines.scoring.store import ScoreKey, ScoreStore
 from pipelines.scoring.table import FORGET, NEIGHBOURS
 

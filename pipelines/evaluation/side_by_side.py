@@ -23,6 +23,7 @@ from pipelines.probes import Subject
 from pipelines.records import Evaluation, Measurement, Role
 from pipelines.scope.build import nearest
 from pipelines.scoring.answers import Progress
+from pipelines.scoring.questions import Asked
 from pipelines.scoring.store import ScoreStore
 from pipelines.scoring.table import FORGET, RETAIN, ModelScores
 from pipelines.settings import ScopeSettings
@@ -90,7 +91,8 @@ def measure_side_by_side(
     """
     if asked.settings.probes and "start" not in asked.models:
         raise BadInput("probes: they compare with the start model, and none is given; name it, or leave the probes out")
-    scored = {role: _score(asked, role, store=store, progress=progress(role)) for role in asked.models}
+    rows = Asked(asked.splits, asked.prompt_format)
+    scored = {role: _score(asked, role, rows, store=store, progress=progress(role)) for role in asked.models}
     found: dict[Role, Measured] = {}
     for role, one in scored.items():
         by_seed = tuple(_evaluation(asked, role, scored, seed=seed) for seed in one.by_seed)
@@ -103,19 +105,11 @@ def measure_side_by_side(
     return found
 
 
-def _score(asked: SideBySide, role: Role, *, store: ScoreStore, progress: Progress) -> _Scored:
+def _score(asked: SideBySide, role: Role, rows: Asked, *, store: ScoreStore, progress: Progress) -> _Scored:
     loaded = load_model(asked.models[role], device=resolve_device(asked.device))
     settings = asked.settings
     by_seed = {
-        seed: score_model(
-            loaded,
-            asked.splits,
-            settings=settings,
-            prompt_format=asked.prompt_format,
-            seed=seed,
-            store=store,
-            progress=progress,
-        )
+        seed: score_model(loaded, rows, settings=settings, seed=seed, store=store, progress=progress)
         for seed in seed_list(asked.seed, settings.seeds)
     }
     general: tuple[Measurement, ...] = ()

@@ -22,7 +22,8 @@ from pipelines.errors import BadInput
 from pipelines.evaluation.statistics import Bootstrap
 from pipelines.metrics.base import Reading, mean_reading
 from pipelines.models.loading import LoadedModel, context_length, load_model, quietly
-from pipelines.scoring.answers import questions, score_questions
+from pipelines.scoring.answers import score_questions
+from pipelines.scoring.questions import questions
 from pipelines.scoring.row_values import RowValue
 from pipelines.scoring.table import FORGET, GENERATION_SCHEMA, Bools, Floats, GenerationTable, Ints, ModelScores
 

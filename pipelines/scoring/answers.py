@@ -11,25 +11,20 @@ Shapes: B rows in a batch, T tokens, P answer tokens (end-of-sequence included) 
 that predict them (what begins alike is one), V vocabulary, N items, S the statistics of one answer token.
 """
 
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
-from pipelines.config import PromptFormat
-from pipelines.data.encode import Encoded, encode, tokenised
-from pipelines.data.rows import Row, Rows
-from pipelines.errors import BadInput
-from pipelines.scoring.output_layer import one_position_out, output_layer, positions_out
+from pipelines.data.encode import Encoded
+from pipelines.scoring.output_layer import Logits, one_position_out, output_layer, positions_out
+from pipelines.scoring.questions import Question
 from pipelines.scoring.table import (
-    DATA_SPLITS,
-    EARLIER,
     FORGET,
     HOLDOUT,
     SCORE_SCHEMA,
@@ -40,8 +35,7 @@ from pipelines.scoring.table import (
     flat_places,
 )
 from pipelines.scoring.token_statistics import OWN, STATISTICS, Targets, statistics
-from pipelines.scoring.token_tree import NODES, Packed, batches, chains, pack, takes_trees, trees
-from pipelines.unlearning.in_context import Context
+from pipelines.scoring.token_tree import NODES, Packed, batches, chains, most_nodes, pack, takes_trees, trees
 
 SCORING_VERSION = "6"
 """Changes whenever the same model and rows could give other numbers."""
@@ -53,64 +47,6 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, detail: str = "") -> None:
         """``done`` of ``total`` units are done."""
         ...
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Question:
-    """One prompt and answer to be scored, and where it belongs."""
-
-    split: str
-    row: int
-    variant: Variant
-    index: int
-    encoded: Encoded
-    zlib_bytes: int | None = None
-
-
-def questions(
-    tokenizer: PreTrainedTokenizerBase,
-    splits: Mapping[str, Rows],
-    *,
-    prompt_format: PromptFormat,
-    max_length: int,
-    context: Context | None = None,
-) -> list[Question]:
-    """Every (row, variant) of every split as tokens, behind the context that a model asks for.
-
-    Paraphrased and perturbed answers follow the original question, as in TOFU (arXiv 2401.06121, section 2.2.2).
-    Utility sets are asked in their own words alone: no metric reads a paraphrased question of theirs.
-
-    Raises:
-        BadInput: a row does not fit into the model's context, or an answer is empty; names split and row.
-    """
-    found: list[Question] = []
-    listed = {split: list(rows) for split, rows in splits.items()}
-    pairs = (pair for split, rows in listed.items() for row in rows for _, _, pair in _variants(row, split))
-    known = tokenised(tokenizer, pairs, prompt_format=prompt_format)
-    for split, rows in listed.items():
-        for number, row in enumerate(rows):
-            try:
-                for variant, index, pair in _variants(row, split):
-                    plain = encode(
-                        tokenizer, *pair, prompt_format=prompt_format, max_length=max_length, row=number, known=known
-                    )
-                    encoded = context.before(plain) if context else plain
-                    packed = len(zlib.compress(pair[1].encode())) if variant is Variant.ANSWER else None
-                    found.append(Question(split, number, variant, index, encoded, zlib_bytes=packed))
-            except BadInput as error:
-                raise BadInput(f"{split}: {error}") from None
-    return found
-
-
-def _variants(row: Row, split: str) -> Iterator[tuple[Variant, int, tuple[str, str]]]:
-    yield Variant.ANSWER, 0, (row.question, row.answer)
-    if row.paraphrased_answer is not None:
-        yield Variant.PARAPHRASED_ANSWER, 0, (row.question, row.paraphrased_answer)
-    for index, wrong in enumerate(row.perturbed_answer):
-        yield Variant.PERTURBED_ANSWER, index, (row.question, wrong)
-    reworded = split in DATA_SPLITS or split.startswith(EARLIER)
-    if reworded and row.paraphrased_question is not None:
-        yield Variant.PARAPHRASED_QUESTION, 0, (row.paraphrased_question, row.answer)
 
 
 def score_questions(
@@ -157,7 +93,9 @@ def score_questions(
 def _looked_at(question: Question) -> Encoded:
     """The tokens that are scored: whether the model would stop is asked only after a row's own answer."""
     item = question.encoded
-    return item if question.variant is Variant.ANSWER else replace(item, input_ids=item.input_ids[: item.answer_end])
+    if question.variant is Variant.ANSWER:
+        return item
+    return Encoded(item.input_ids[: item.answer_end], answer_start=item.answer_start, answer_end=item.answer_end)
 
 
 def _gradient_norms(model: PreTrainedModel, asked: Sequence[Question]) -> list[float | None]:
@@ -208,35 +146,66 @@ def score(
     offset_N = np.cumsum(length_N) - length_N
     found_PS = np.empty((int(length_N.sum()), len(STATISTICS)), dtype=np.float32)
     longest = max(len(item) for item in items)
-    size = min(max(NODES, 2 * longest), batch_size * longest)
+    nodes = batch_size * longest
+    size = min(max(NODES, 2 * longest), nodes)
     packed = trees(items, size=size) if takes_trees(model, longest=longest) else chains(items)
     whole_P = np.repeat(np.ones(len(items), dtype=np.bool_) if whole_N is None else whole_N, length_N)
     done = 0
-    for batch in batches(packed, nodes=batch_size * longest):
-        rows = pack(model, items, batch, pad_id=pad_id)
-        places = flat_places(offset_N[rows.items], length_N[rows.items])
-        found_PS[places] = _forward(model, rows, torch.from_numpy(whole_P[places]).to(model.device)).cpu().numpy()
-        done += len(rows.items)
+    for batch in batches(packed, nodes=nodes):
+        passes = [pack(model, items, part, pad_id=pad_id) for part in batches(batch, nodes=most_nodes(model, nodes))]
+        numbers = [number for one in passes for number in one.items]
+        places = flat_places(offset_N[numbers], length_N[numbers])
+        found_PS[places] = _forward(model, passes, torch.from_numpy(whole_P[places]).to(model.device)).cpu().numpy()
+        done += len(numbers)
         if progress is not None:
             progress(done, len(items), "answers scored")
     return _records(items, found_PS, whole_P, offset_N, length_N)
 
 
 @torch.inference_mode()
-def _forward(model: PreTrainedModel, rows: Packed, whole_P: torch.Tensor) -> torch.Tensor:
-    """statistics_PS of one batch, in the order of its predicted tokens."""
-    given = {"input_ids": rows.input_ids_BT, "use_cache": False, **rows.inputs}
-    targets = Targets(rows.node_P, rows.target_P, whole_P)
-    with one_position_out(model, rows.predicts_BT) as hidden:
-        output = model(**given)
-    if not hidden:  # a model that does not go through its output layer gave every position
-        return statistics(output.logits[rows.predicts_BT], targets, lambda logits_UV: logits_UV)
-    logits_of = output_layer(model, hidden[0][:1], expected_1V=output.logits[0])
-    if logits_of is None:
-        with positions_out(model, rows.predicts_BT):
-            output = model(**given)
-        return statistics(output.logits[0], targets, lambda logits_UV: logits_UV)
-    return statistics(hidden[0], targets, logits_of, width=output.logits.shape[-1])
+def _forward(model: PreTrainedModel, passes: Sequence[Packed], whole_P: torch.Tensor) -> torch.Tensor:
+    """statistics_PS of a few passes, in the order of their predicted tokens.
+
+    What enters the output layer is kept until all have gone through the layers before it: the more nodes, the fewer
+    calls their statistics take.
+    """
+    seen = [_before_logits(model, one) for one in passes]
+    known = [one for one in seen if one is not None]
+    if len(known) < len(seen):
+        return _whole_logits(model, passes, whole_P)
+    hidden_UD = torch.cat([one.hidden_UD for one in known])
+    first_P = np.repeat(np.cumsum([0, *(len(one.hidden_UD) for one in known[:-1])]), [len(p.node_P) for p in passes])
+    node_P = torch.cat([one.node_P for one in passes]) + torch.from_numpy(first_P).to(model.device)
+    targets = Targets(node_P, torch.cat([one.target_P for one in passes]), whole_P)
+    return statistics(hidden_UD, targets, known[0].logits_of, width=known[0].width)
+
+
+@dataclass(frozen=True, slots=True)
+class _BeforeLogits:
+    """What enters the output layer where a token is predicted, and what makes logits of it, V = width of them."""
+
+    hidden_UD: torch.Tensor
+    logits_of: Logits
+    width: int
+
+
+def _before_logits(model: PreTrainedModel, one: Packed) -> _BeforeLogits | None:
+    """None of a model that gives its logits in no way that is known."""
+    with one_position_out(model, one.predicts_BT) as hidden:
+        output = model(input_ids=one.input_ids_BT, use_cache=False, **one.inputs)
+    logits_of = output_layer(model, hidden[0][:1], expected_1V=output.logits[0]) if hidden else None
+    return _BeforeLogits(hidden[0], logits_of, output.logits.shape[-1]) if logits_of else None
+
+
+def _whole_logits(model: PreTrainedModel, passes: Sequence[Packed], whole_P: torch.Tensor) -> torch.Tensor:
+    """As :func:`_forward`, from logits of all that predicts a token, a pass at a time."""
+    found = []
+    for one, whole in zip(passes, whole_P.split([len(one.node_P) for one in passes]), strict=True):
+        with positions_out(model, one.predicts_BT) as through:
+            logits = model(input_ids=one.input_ids_BT, use_cache=False, **one.inputs).logits
+        logits_UV = logits[0] if through else logits[one.predicts_BT]
+        found.append(statistics(logits_UV, Targets(one.node_P, one.target_P, whole), lambda given_UV: given_UV))
+    return torch.cat(found)
 
 
 def _records(

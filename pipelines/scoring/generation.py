@@ -22,8 +22,9 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from pipelines.audit.canonical import digest
 from pipelines.data.encode import Encoded, length_batches
 from pipelines.data.rows import Row, Rows
-from pipelines.scoring.answers import Progress, Question
+from pipelines.scoring.answers import Progress
 from pipelines.scoring.embedder import Embedder
+from pipelines.scoring.questions import Question
 from pipelines.scoring.table import FORGET, GENERATION_SCHEMA, GenerationTable, ScoreTable, Variant
 from pipelines.scoring.text_scores import WORD, Words, bleu, distinct_ngrams, expected_best, rouge_l
 
@@ -131,7 +132,7 @@ def generate(
     Args:
         model: in evaluation mode.
         tokenizer: of the model.
-        asked: from :func:`pipelines.scoring.answers.questions`; variants other than the answer itself are passed over.
+        asked: from :func:`pipelines.scoring.questions.questions`; other variants than the answer are passed over.
         splits: the rows that ``asked`` was made from.
         limits: what bounds an answer.
         batch_size: most prompts per batch.

@@ -33,14 +33,19 @@ def one_position_out(model: PreTrainedModel, predicts_BT: torch.Tensor) -> Itera
 
 
 @contextmanager
-def positions_out(model: PreTrainedModel, predicts_BT: torch.Tensor) -> Iterator[None]:
-    """Lets all positions that predict an answer token, and no other, into the output layer, as one row."""
+def positions_out(model: PreTrainedModel, predicts_BT: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+    """Lets all positions that predict an answer token, and no other, into the output layer, as one row.
+
+    The list that it gives stays empty where the model does not go through its output layer.
+    """
+    through: list[torch.Tensor] = []
 
     def select(_layer: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (args[0][predicts_BT].unsqueeze(0), *args[1:])
+        through.append(args[0][predicts_BT])
+        return (through[0].unsqueeze(0), *args[1:])
 
     with _before_output_layer(model, select):
-        yield
+        yield through
 
 
 @contextmanager
@@ -72,5 +77,5 @@ def output_layer(model: PreTrainedModel, hidden_1D: torch.Tensor, *, expected_1V
         known.append(lambda hidden_PD: scale * head(hidden_PD))
     if divisor:
         known.append(lambda hidden_PD: head(hidden_PD) / divisor)
-    tolerance = torch.finfo(expected_1V.dtype).eps * float(expected_1V.abs().max().clamp(min=1.0)) * 16
-    return next((f for f in known if torch.allclose(f(hidden_1D), expected_1V, rtol=0.0, atol=tolerance)), None)
+    tolerance = torch.finfo(expected_1V.dtype).eps * max(float(expected_1V.abs().max()), 1.0) * 16
+    return next((f for f in known if float((f(hidden_1D) - expected_1V).abs().max()) <= tolerance), None)

@@ -107,8 +107,9 @@ def _own(logits_UV: torch.Tensor, node_P: torch.Tensor, target_P: torch.Tensor) 
     z_UV = logits_UV.float()
     z_UV.sub_(z_UV.amax(dim=-1, keepdim=True))
     own_P = z_UV[node_P, target_P].clamp_(min=LOWEST_LOGIT)
-    hit_P = _hits(z_UV, own_P, node_P, target_P)
-    return torch.stack([own_P - z_UV.exp_().sum(dim=-1).log_()[node_P], hit_P], dim=-1)
+    spare_UV = torch.empty_like(z_UV)
+    hit_P = _hits(z_UV, own_P, node_P, target_P, spare_UV=spare_UV)
+    return torch.stack([own_P - torch.exp(z_UV, out=spare_UV).sum(dim=-1).log_()[node_P], hit_P], dim=-1)
 
 
 def _whole(logits_UV: torch.Tensor, node_P: torch.Tensor, target_P: torch.Tensor) -> torch.Tensor:
@@ -120,8 +121,10 @@ def _whole(logits_UV: torch.Tensor, node_P: torch.Tensor, target_P: torch.Tensor
     z_UV = logits_UV.float()
     z_UV.sub_(z_UV.amax(dim=-1, keepdim=True)).clamp_(min=LOWEST_LOGIT)
     own_P = z_UV[node_P, target_P]
-    hit_P, rank_P = _hits(z_UV, own_P, node_P, target_P), _ranks(z_UV, own_P, node_P)
-    weight_UV = z_UV.exp()
+    weight_UV = torch.empty_like(z_UV)
+    hit_P = _hits(z_UV, own_P, node_P, target_P, spare_UV=weight_UV)
+    rank_P = _ranks(z_UV, own_P, node_P)
+    torch.exp(z_UV, out=weight_UV)
     total_U = weight_UV.sum(dim=-1)
     mean_U = torch.linalg.vecdot(weight_UV, z_UV) / total_U
     variance_U = torch.linalg.vecdot(weight_UV, z_UV.sub_(mean_U.unsqueeze(-1)).square_()) / total_U
@@ -130,12 +133,15 @@ def _whole(logits_UV: torch.Tensor, node_P: torch.Tensor, target_P: torch.Tensor
     return torch.stack([own_P - of_node_P3[:, 0], hit_P, of_node_P3[:, 1], of_node_P3[:, 2], rank_P], dim=-1)
 
 
-def _hits(z_UV: torch.Tensor, own_P: torch.Tensor, node_P: torch.Tensor, target_P: torch.Tensor) -> torch.Tensor:
-    """Whether argmax is the target: hit_P, 1 or 0; no more lines at once than there are. At the top z is 0."""
-    hit_P = torch.zeros_like(own_P)
-    for top in torch.split((own_P == 0).nonzero()[:, 0], len(z_UV)):
-        hit_P[top] = 1
-        tied = top[z_UV.index_select(0, node_P[top]).eq_(0).sum(dim=-1) > 1]
+def _hits(
+    z_UV: torch.Tensor, own_P: torch.Tensor, node_P: torch.Tensor, target_P: torch.Tensor, *, spare_UV: torch.Tensor
+) -> torch.Tensor:
+    """Whether argmax is the target: hit_P, 1 or 0. At the top z is 0; of several tokens there argmax is one."""
+    # counted in float32, which is exact up to 2^24 tokens and several times faster than in booleans
+    tied_U = torch.eq(z_UV, 0, out=spare_UV).sum(dim=-1) > 1
+    top_P = own_P == 0
+    hit_P = top_P.float()
+    for tied in torch.split((top_P & tied_U[node_P]).nonzero()[:, 0], len(z_UV)):  # no more lines than there are
         hit_P[tied] = (z_UV[node_P[tied]].max(dim=-1).indices == target_P[tied]).float()
     return hit_P
 
@@ -144,6 +150,6 @@ def _ranks(z_UV: torch.Tensor, own_P: torch.Tensor, node_P: torch.Tensor) -> tor
     """How many tokens are likelier than the target: rank_P; no more lines at once than there are."""
     rank_P = torch.zeros_like(own_P)
     for below in torch.split((own_P != 0).nonzero()[:, 0], len(z_UV)):
-        # counted in float32, which is exact up to 2^24 tokens and several times faster than in booleans
+        # counted as in _hits
         rank_P[below] = z_UV.index_select(0, node_P[below]).gt_(own_P[below].unsqueeze(-1)).sum(dim=-1)
     return rank_P

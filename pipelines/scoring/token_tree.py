@@ -13,7 +13,8 @@ Shapes: N sequences, B trees (rows) of a batch, T nodes of the largest, P predic
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, compress, count, groupby
+from operator import ne
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ from pipelines.scoring.output_layer import one_position_out
 NODES = 128
 """Most nodes of a tree, unless two of the longest sequences need more: attention grows with its square."""
 
+NODES_ON_CPU = 5 * NODES
+"""Most nodes of a forward pass on a CPU: more fill no core better, and what a layer hands on leaves the cache."""
+
 MASK_CELLS = 2**24
 PARTS, SHARED = 12, 4
 """Length of the two sequences that a model is tried with, and of what they share."""
@@ -35,34 +39,30 @@ Nodes = NDArray[np.int64]
 
 @dataclass(slots=True)
 class Tree:
-    """Sequences over shared nodes, while it is being built and after.
+    """Sequences over shared nodes, while it is being built and after; a node's number is below those that follow it.
 
     Attributes:
         items: numbers of the sequences.
         ids: token of each node.
         depths: position of each node in its sequence.
         ways: nodes on the way to each sequence's last node, by sequence.
-        fresh: how many nodes at the end of each way were new with the sequence.
     """
 
     items: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
-    ways: list[Nodes] = field(default_factory=list)
-    fresh: list[int] = field(default_factory=list)
+    ways: list[list[int]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def add(self, number: int, ids: Sequence[int], *, shared: int) -> None:
         """Branch a sequence off after ``shared`` tokens of the one that was added last."""
-        before = self.ways[-1][:shared] if shared else np.empty(0, dtype=np.int64)
-        new = np.arange(len(self.ids), len(self.ids) + len(ids) - shared)
+        new = range(len(self.ids), len(self.ids) + len(ids) - shared)
+        self.ways.append([*self.ways[-1][:shared], *new] if shared else [*new])
         self.items.append(number)
         self.ids += ids[shared:]
         self.depths += range(shared, len(ids))
-        self.ways.append(np.concatenate([before, new]))
-        self.fresh.append(len(new))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,7 @@ def chains(items: Sequence[Encoded]) -> list[Tree]:
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:
     """Length of the common beginning."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    return next(compress(count(), map(ne, one, other)), min(len(one), len(other)))
 
 
 def batches(found: Sequence[Tree], *, nodes: int) -> Iterator[list[Tree]]:
@@ -140,6 +139,11 @@ def batches(found: Sequence[Tree], *, nodes: int) -> Iterator[list[Tree]]:
     yield batch
 
 
+def most_nodes(model: PreTrainedModel, allowed: int) -> int:
+    """How many nodes a forward pass takes where so many are allowed."""
+    return min(allowed, NODES_ON_CPU) if model.device.type == "cpu" else allowed
+
+
 def pack(model: PreTrainedModel, items: Sequence[Encoded], batch: Sequence[Tree], *, pad_id: int) -> Packed:
     """The tensors of a batch, on the model's device."""
     width = max(len(tree) for tree in batch)
@@ -147,25 +151,45 @@ def pack(model: PreTrainedModel, items: Sequence[Encoded], batch: Sequence[Tree]
     for row, tree in enumerate(batch):
         ids_BT[row, : len(tree)] = tree.ids
     numbers = [number for tree in batch for number in tree.items]
-    places = [
-        row * width + way[max(items[number].answer_start, 1) - 1 :]
-        for row, tree in enumerate(batch)
-        for number, way in zip(tree.items, tree.ways, strict=True)
-    ]
-    marked, node_P = np.unique(np.concatenate(places), return_inverse=True)
-    predicts_BT = np.zeros(ids_BT.size, dtype=np.bool_)
-    predicts_BT[marked] = True
-    target_P = [token for number in numbers for token in items[number].input_ids[max(items[number].answer_start, 1) :]]
-    device = model.device
+    firsts = [max(items[number].answer_start, 1) for number in numbers]
+    ways = _Ways.of(batch, width=width)
+    marked = ways.nodes[ways.places >= np.repeat(firsts, ways.lengths) - 1]
+    predicts_BT = np.zeros(ids_BT.shape, dtype=np.bool_)
+    predicts_BT.flat[marked] = True
+    targets = chain.from_iterable(items[number].input_ids[at:] for number, at in zip(numbers, firsts, strict=True))
     branched = any(len(tree.items) > 1 for tree in batch)
+    device = model.device
     return Packed(
         input_ids_BT=torch.from_numpy(ids_BT).to(device),
-        inputs=_as_trees(model, batch, width) if branched else _as_chains(model, batch, width),
-        predicts_BT=torch.from_numpy(predicts_BT.reshape(ids_BT.shape)).to(device),
+        inputs=_as_trees(model, batch, ways, width) if branched else _as_chains(model, batch, width),
+        predicts_BT=torch.from_numpy(predicts_BT).to(device),
         items=numbers,
-        node_P=torch.from_numpy(node_P).to(device),
-        target_P=torch.tensor(target_P, device=device),
+        node_P=torch.from_numpy((predicts_BT.cumsum() - 1)[marked]).to(device),
+        target_P=torch.from_numpy(np.fromiter(targets, dtype=np.int64, count=len(marked))).to(device),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The ways of a batch's sequences, one after the other.
+
+    Attributes:
+        nodes: counted over the whole batch, padding included.
+        places: of each node on its way.
+        lengths: of the ways.
+    """
+
+    nodes: Nodes
+    places: Nodes
+    lengths: Nodes
+
+    @classmethod
+    def of(cls, batch: Sequence[Tree], *, width: int) -> "_Ways":
+        lengths = np.array([len(way) for tree in batch for way in tree.ways])
+        flat = np.fromiter(chain.from_iterable(way for tree in batch for way in tree.ways), np.int64, lengths.sum())
+        rows = np.repeat(np.arange(len(batch)), [sum(map(len, tree.ways)) for tree in batch])
+        places = np.arange(len(flat)) - np.repeat(lengths.cumsum() - lengths, lengths)
+        return cls(nodes=flat + width * rows, places=places, lengths=lengths)
 
 
 def _as_chains(model: PreTrainedModel, batch: Sequence[Tree], width: int) -> dict[str, torch.Tensor]:
@@ -173,23 +197,20 @@ def _as_chains(model: PreTrainedModel, batch: Sequence[Tree], width: int) -> dic
     return {"attention_mask": (torch.arange(width, device=model.device) < length_B1).long()}
 
 
-def _as_trees(model: PreTrainedModel, batch: Sequence[Tree], width: int) -> dict[str, torch.Tensor]:
-    sees_BTT = np.zeros((len(batch), width, width), dtype=np.bool_)
+def _as_trees(model: PreTrainedModel, batch: Sequence[Tree], ways: _Ways, width: int) -> dict[str, torch.Tensor]:
+    """A node is followed by all that have it on their way, up to a last one: those see it, and no other does."""
+    device, dtype = model.device, model.dtype
     position_BT = np.zeros((len(batch), width), dtype=np.int64)
-    sees_BTT[:, range(width), range(width)] = True  # padding sees itself: a row of nothing is not a number
-    earlier_TT = np.tri(width, dtype=np.bool_)
     for row, tree in enumerate(batch):
         position_BT[row, : len(tree)] = tree.depths
-        for way, fresh in zip(tree.ways, tree.fresh, strict=True):
-            if fresh:
-                new = slice(way[-fresh], way[-1] + 1)
-                if fresh < len(way):
-                    sees_BTT[row, new] = sees_BTT[row, way[-fresh - 1]]
-                sees_BTT[row, new, new] = earlier_TT[:fresh, :fresh]
-    hidden_B1TT = torch.from_numpy(~sees_BTT).to(model.device).unsqueeze(1)
-    mask_B1TT = torch.zeros(hidden_B1TT.shape, dtype=model.dtype, device=model.device)
-    mask_B1TT.masked_fill_(hidden_B1TT, torch.finfo(model.dtype).min)
-    return {"attention_mask": mask_B1TT, "position_ids": torch.from_numpy(position_BT).to(model.device)}
+    last_BT = np.tile(np.arange(width), (len(batch), 1))  # padding sees itself: a row of nothing is not a number
+    ends = ways.nodes[ways.lengths.cumsum() - 1] % width
+    np.maximum.at(last_BT.reshape(-1), ways.nodes, np.repeat(ends, ways.lengths))
+    node_T, last_B1T = torch.arange(width, device=device), torch.from_numpy(last_BT[:, None]).to(device)
+    sees_BTT = (node_T <= node_T.unsqueeze(-1)) & (node_T.unsqueeze(-1) <= last_B1T)
+    lowest = torch.tensor(torch.finfo(dtype).min, dtype=dtype, device=device)
+    mask_BTT = torch.where(sees_BTT, torch.zeros_like(lowest), lowest)
+    return {"attention_mask": mask_BTT.unsqueeze(1), "position_ids": torch.from_numpy(position_BT).to(device)}
 
 
 @torch.inference_mode()

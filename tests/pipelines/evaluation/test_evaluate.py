@@ -20,12 +20,12 @@ from pipelines.evaluation.evaluate import (
     read_metrics,
     score_model,
     select_metrics,
-    tokenizer_digest,
     write_items,
 )
 from pipelines.metrics import METRICS
 from pipelines.models.loading import LoadedModel
 from pipelines.records import ModelRef
+from pipelines.scoring.questions import Asked, tokenizer_digest
 from pipelines.scoring.store import ScoreStore
 from pipelines.scoring.table import ModelScores
 from tests.tiny import tiny_model, tiny_rows, tiny_tokenizer
@@ -61,7 +61,7 @@ def _loaded(seed: int = 0) -> LoadedModel:
 
 def _score(splits: dict[str, Rows], *, seed: int = 0, store: ScoreStore | None = None, **changed: int) -> ModelScores:
     settings = SETTINGS.model_copy(update=changed)
-    return score_model(_loaded(seed), splits, settings=settings, prompt_format=PromptFormat(), store=store)
+    return score_model(_loaded(seed), Asked(splits, PromptFormat()), settings=settings, store=store)
 
 
 @pytest.fixture
@@ -144,9 +144,8 @@ def test_another_prompt_is_another_score(splits: dict[str, Rows], tmp_path: Path
     for prompt in ("Q: {question}\nA:", "{question}"):
         score_model(
             _loaded(),
-            splits,
+            Asked(splits, PromptFormat(prompt=prompt)),
             settings=SETTINGS,
-            prompt_format=PromptFormat(prompt=prompt),
             store=ScoreStore(tmp_path),
         )
     assert passes == ["score", "generate"] * 2

@@ -16,6 +16,7 @@ from pipelines.evaluation.evaluate import evaluation_of, read_metrics, score_mod
 from pipelines.evaluation.shadow import ShadowJob, taught, train_shadow
 from pipelines.models.loading import load_model
 from pipelines.records import ModelRef
+from pipelines.scoring.questions import Asked
 from pipelines.scoring.table import ModelScores
 from pipelines.settings import ShadowSettings
 from tests.tiny import save_tiny, tiny_rows
@@ -60,7 +61,7 @@ def _job(folder: Path, *, epochs: int, start: str = "start") -> ShadowJob:
 
 def _scores(model: Path, rows: dict[str, Rows]) -> ModelScores:
     settings = EvaluationSettings(max_new_tokens=1)
-    return score_model(load_model(model, device=CPU), rows, settings=settings, prompt_format=PROMPT)
+    return score_model(load_model(model, device=CPU), Asked(rows, PROMPT), settings=settings)
 
 
 def test_a_shadow_is_the_same_twice_and_knows_what_it_was_taught_best(tmp_path: Path) -> None:

@@ -20,14 +20,14 @@ from transformers import (
 )
 
 from pipelines.config import PromptFormat
-from pipelines.data.encode import Encoded, encode
+from pipelines.data.encode import Encoded
 from pipelines.data.rows import Row, Rows
-from pipelines.errors import BadInput
 from pipelines.scoring import answers as scoring
-from pipelines.scoring import token_statistics
-from pipelines.scoring.answers import Question, questions, score, score_questions
+from pipelines.scoring import token_statistics, token_tree
+from pipelines.scoring.answers import score, score_questions
+from pipelines.scoring.questions import Question, questions
 from pipelines.scoring.table import ScoreTable, Variant
-from pipelines.scoring.token_tree import batches, pack, takes_trees, trees
+from pipelines.scoring.token_tree import batches, most_nodes, pack, takes_trees, trees
 from tests.tiny import CONTEXT, tiny_model, tiny_rows, tiny_tokenizer
 
 FORMAT = PromptFormat()
@@ -141,14 +141,6 @@ def test_what_is_asked_of_some_changes_nothing_of_the_others(
                 assert other[name] == (pytest.approx(one[name], abs=1e-6) if taken else [None] * len(one[name]))
 
 
-def test_only_utility_sets_are_not_asked_in_other_words(tokenizer: PreTrainedTokenizerFast) -> None:
-    rows = Rows.of([Row("Q1?", "A1", paraphrased_question="Q2?")])
-    splits = dict.fromkeys(("forget", "retain", "neighbours", "holdout", "earlier_1", "world_facts"), rows)
-    found = questions(tokenizer, splits, prompt_format=FORMAT, max_length=CONTEXT)
-    reworded = [q.split for q in found if q.variant is Variant.PARAPHRASED_QUESTION]
-    assert reworded == ["forget", "retain", "neighbours", "holdout", "earlier_1"]
-
-
 def test_untrained_model_matches_the_oracle_to_one_in_a_million(asked: list[Question]) -> None:
     model = tiny_model(seed=1)
     for question, record in zip(asked, _score(model, asked).table.to_pylist(), strict=True):
@@ -250,10 +242,29 @@ def test_no_more_logits_exist_at_once_than_the_bound(
     assert max(alive) == 0, "a chunk outlives its statistics"
     items = [scoring._looked_at(q) for q in asked]
     longest = max(map(len, items))
-    passes = [pack(model, items, b, pad_id=0) for b in batches(trees(items, size=2 * longest), nodes=64 * longest)]
+    packed = trees(items, size=2 * longest)
+    passes = [
+        pack(model, items, part, pad_id=0)
+        for batch in batches(packed, nodes=64 * longest)
+        for part in batches(batch, nodes=most_nodes(model, 64 * longest))
+    ]
     nodes = sum(int(one.predicts_BT.sum()) for one in passes)
     # each pass lets one position through and repeats it to see that the two agree; two more tried the model
     assert sum(seen) == (nodes + 2 * len(passes) + 2) * 259, "only what predicts an answer reaches the output layer"
+
+
+def test_small_passes_give_what_large_ones_give(
+    model: LlamaForCausalLM, asked: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _score(model, asked, batch_size=64)
+    monkeypatch.setattr(token_tree, "NODES_ON_CPU", 1)
+    passes: list[object] = []
+    handle = model.model.register_forward_hook(lambda *_: passes.append(None))
+    try:
+        _assert_same(_score(model, asked, batch_size=64), whole, tolerance=2e-5)
+    finally:
+        handle.remove()
+    assert len(passes) > 4
 
 
 def test_output_layer_is_left_as_it_was(model: LlamaForCausalLM, asked: list[Question]) -> None:
@@ -315,27 +326,6 @@ def test_first_token_without_anything_before_it_is_not_scored(model: LlamaForCau
     record = score(model, [text], pad_id=0, batch_size=1).to_pylist()[0]
     assert len(record["logprob"]) == 2
     np.testing.assert_allclose(record["logprob"], _oracle(model, text)["logprob"], atol=2e-5)
-
-
-def test_variants_follow_the_right_question(tokenizer: PreTrainedTokenizerFast) -> None:
-    row = Row("Q1?", "A1", paraphrased_question="Q2?", paraphrased_answer="A2", perturbed_answer=("B", "C"))
-    asked = questions(tokenizer, {"forget": Rows.of([row])}, prompt_format=FORMAT, max_length=CONTEXT)
-    texts = {(q.variant, q.index): tokenizer.decode(list(q.encoded.input_ids), skip_special_tokens=True) for q in asked}
-    assert texts == {
-        (Variant.ANSWER, 0): "Question: Q1?\nAnswer: A1",
-        (Variant.PARAPHRASED_ANSWER, 0): "Question: Q1?\nAnswer: A2",
-        (Variant.PERTURBED_ANSWER, 0): "Question: Q1?\nAnswer: B",
-        (Variant.PERTURBED_ANSWER, 1): "Question: Q1?\nAnswer: C",
-        (Variant.PARAPHRASED_QUESTION, 0): "Question: Q2?\nAnswer: A1",
-    }
-
-
-def test_a_row_too_long_is_named_by_split_and_index_without_text(tokenizer: PreTrainedTokenizerFast) -> None:
-    rows = Rows.of([Row("Who?", "Me"), Row("Who?", "canary " * 40)])
-    with pytest.raises(BadInput, match=r"^holdout: row 1: \d+ tokens") as caught:
-        questions(tokenizer, {"holdout": rows}, prompt_format=FORMAT, max_length=100)
-    assert "canary" not in str(caught.value)
-    assert caught.value.__cause__ is None
 
 
 def test_progress_reaches_the_end(model: LlamaForCausalLM, asked: list[Question]) -> None:
@@ -419,13 +409,3 @@ def test_a_model_whose_logits_are_made_in_another_way_gives_the_same(asked: list
     model.register_forward_hook(bend)
     for question, record in zip(asked, _score(model, asked).table.to_pylist(), strict=True):
         np.testing.assert_allclose(record["logprob"], _oracle(model, question.encoded)["logprob"], atol=2e-5)
-
-
-def test_all_texts_in_one_call_give_the_tokens_of_each_alone(tokenizer: PreTrainedTokenizerFast) -> None:
-    rows = Rows.of([*tiny_rows(3), Row("", "Plain <eos> text, ünïcode.")])
-    tokenizer(["a", "longer"], padding=True, truncation=True, max_length=4)  # leaves its own rules behind
-    found = questions(tokenizer, {"world_facts": rows}, prompt_format=FORMAT, max_length=CONTEXT)
-    for question in (q for q in found if q.variant is Variant.ANSWER):
-        row = rows[question.row]
-        alone = encode(tokenizer, row.question, row.answer, prompt_format=FORMAT, max_length=CONTEXT, row=question.row)
-        assert question.encoded == alone

@@ -12,6 +12,7 @@ from pipelines.errors import BadInput
 from pipelines.evaluation.evaluate import measure, score_model
 from pipelines.models.loading import load_model
 from pipelines.scoring.embedder import Embedder, load_embedder
+from pipelines.scoring.questions import Asked
 from pipelines.scoring.store import ScoreStore
 from tests.tiny import save_tiny, save_tiny_encoder
 
@@ -81,7 +82,7 @@ def test_an_evaluation_compares_meanings_with_the_encoder_it_names(folder: Path,
         settings = EvaluationSettings(
             embedder=str(path) if path else None, metrics=("semantic_match",), max_new_tokens=8
         )
-        scores = score_model(loaded, splits, settings=settings, prompt_format=PromptFormat(), store=store)
+        scores = score_model(loaded, Asked(splits, PromptFormat()), settings=settings, store=store)
         evaluation = measure(scores, role="candidate", reference=None, settings=settings, seed=0)
         found.append(evaluation.measurements[0])
     digest = load_embedder(folder, device=CPU).digest

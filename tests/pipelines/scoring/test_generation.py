@@ -15,7 +15,7 @@ from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizer
 
 from pipelines.config import PromptFormat
 from pipelines.data.rows import Row, Rows
-from pipelines.scoring.answers import Question, questions, score_questions
+from pipelines.scoring.answers import score_questions
 from pipelines.scoring.generation import (
     Greedy,
     Ids,
@@ -25,6 +25,7 @@ from pipelines.scoring.generation import (
     reproduced,
     stop_ids,
 )
+from pipelines.scoring.questions import Question, questions
 from pipelines.scoring.table import GenerationTable, ScoreTable
 from pipelines.scoring.text_scores import Overlap, Words, bleu, distinct_ngrams, expected_best, rouge_l
 from tests.tiny import CONTEXT, tiny_model, tiny_rows, tiny_tokenizer

@@ -16,6 +16,7 @@ from pipelines.errors import BadInput
 from pipelines.evaluation.evaluate import score_model
 from pipelines.models.loading import load_model
 from pipelines.records import ModelRef
+from pipelines.scoring.questions import Asked
 from pipelines.scoring.table import Variant
 from pipelines.settings import TrainingSettings
 from pipelines.unlearning.in_context import CONTEXT_FILE, Context, Guarded, beside, load_context, save_context
@@ -123,7 +124,7 @@ def test_forget_rows_are_scored_behind_a_wrong_answer_and_retain_rows_as_before(
     found = {}
     for name, folder in (("start", model.path), ("guarded", candidate)):
         loaded = load_model(folder, device=CPU)
-        found[name] = score_model(loaded, splits, settings=SETTINGS, prompt_format=PROMPT).answers
+        found[name] = score_model(loaded, Asked(splits, PROMPT), settings=SETTINGS).answers
     for split in splits:
         before, after = (found[name].answers(split, Variant.ANSWER).logprob_P for name in ("start", "guarded"))
         assert (abs(before - after).max() > 0.01) == (split == "forget")
@@ -144,7 +145,7 @@ def test_the_scores_are_those_of_the_prompt_written_out(model: ModelRef, candida
     with torch.no_grad():
         log_p = loaded.model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1)
     by_hand = log_p.gather(-1, torch.tensor(ids)[1:, None])[-len(item) + item.answer_start :][: item.n_answer, 0]
-    scored = score_model(loaded, {"forget": job.forget}, settings=SETTINGS, prompt_format=PROMPT)
+    scored = score_model(loaded, Asked({"forget": job.forget}, PROMPT), settings=SETTINGS)
     answers = scored.answers.answers("forget", Variant.ANSWER)
     first = int(answers.offset_N[2])
     found = torch.tensor(answers.logprob_P[first : first + item.n_answer])
