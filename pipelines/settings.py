@@ -13,6 +13,7 @@ from pipelines.records import Record
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Scalar = bool | int | float | str
 LayerName = Annotated[str, StringConstraints(pattern=r"^[\w.*?-]+$")]
+TaskName = Annotated[str, StringConstraints(pattern=r"^[\w.:-]+$")]
 MaskRule = Literal["all", "salun", "sure", "channels", "essential"]
 FilterRule = Literal["none", "twins", "untrained", "either", "both"]
 
@@ -187,6 +188,19 @@ class EvaluationSettings(Record):
         default=None,
         title="Embedder",
         description="Folder of a sentence encoder (safetensors) that compares answers by meaning; none: not compared.",
+    )
+    general_tasks: tuple[TaskName, ...] = Field(
+        default=(),
+        title="General tasks",
+        description=(
+            "Tasks of lm-evaluation-harness (extra lm-eval), run on start model and candidate, beside those that the "
+            "policy's gate reads."
+        ),
+    )
+    general_task_folder: str | None = Field(
+        default=None,
+        title="General task folder",
+        description="Folder of further task files. Paths in them begin there; the evaluator runs code that they name.",
     )
     seeds: int = Field(
         default=1,

@@ -188,7 +188,7 @@ def metric_record(role: str, m: Measurement) -> MetricRecord:
 
 def _measured(evaluations: tuple[Evaluation, ...]) -> tuple[str, ...]:
     names = sorted({m.metric for e in evaluations for m in e.measurements})
-    roles = ", ".join(e.role for e in evaluations)
-    return tuple(f"{name} of {roles}, with bootstrap intervals" for name in names) or (
+    by = {name: [e.role for e in evaluations if name in {m.metric for m in e.measurements}] for name in names}
+    return tuple(f"{name} of {', '.join(roles)}, with intervals" for name, roles in by.items()) or (
         "nothing: the run ended before a model was measured",
     )

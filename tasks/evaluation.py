@@ -22,6 +22,7 @@ from pipelines.scoring.store import ScoreStore
 from pipelines.scoring.table import FORGET, HOLDOUT, NEIGHBOURS, RETAIN, GenerationTable, ModelScores, ScoreTable
 from tasks.artifacts import show_table
 from tasks.device import device_slot
+from tasks.general import general_outputs, run_general, with_general
 from tasks.intake import rows_of, taken_in
 from tasks.lineage import earlier
 from tasks.probes import probe, probe_table, probed, readings_of
@@ -49,6 +50,7 @@ def score(run: RunContext, role: Role) -> None:
     asked = Asked(splits, run.config.prompt_format)
     _score(ws, f"scores-{role}", model, asked=asked, progress=progress)
     probe(ws, role, models={"start": model_of(ws, "start"), role: model}, splits=splits)
+    run_general(ws, role, model)
     if role == "reference":
         for name, further in _further_shadows(ws).items():
             _score(ws, name, further, asked=asked, progress=progress)
@@ -108,18 +110,18 @@ def measure(run: RunContext, role: Role) -> Evaluation:
     roles: list[Role] = [role, "reference"] if "reference" in other_roles(run) else [role]
     further = list(_further_shadows(ws))
     inputs = {name: ws.outputs(name, private=True) for name in (*(f"scores-{name}" for name in roles), *further)}
-    found = {name: probed(ws, name) for name in roles}
+    found = {"probes": {name: probed(ws, name) for name in roles}, "general": general_outputs(ws, role)}
 
     def build(part: Path) -> None:
-        found = [_measured(ws, role, place) for place in range(run.config.evaluation.seeds)]
-        write_record(part, "evaluation", over_seeds(found))
+        measured = [_measured(ws, role, place) for place in range(run.config.evaluation.seeds)]
+        write_record(part, "evaluation", with_general(ws, over_seeds(measured)))
 
     settings = {
         "evaluation": run.config.evaluation.plain(),
         "seed": run.config.seed,
         "reference": run.policy.reference,
     }
-    folder = ws.step(f"evaluate-{role}", {"scores": inputs, "probes": found, "role": role, **settings}, build)
+    folder = ws.step(f"evaluate-{role}", {"scores": inputs, **found, "role": role, **settings}, build)
     evaluation = read_record(folder, "evaluation", Evaluation)
     rows = [
         (m.split, m.metric, m.value, m.low, m.high, f"{m.n_scored}/{m.n_expected}") for m in evaluation.measurements

@@ -25,11 +25,16 @@ from tasks.artifacts import show_note
 from tasks.keys import LOG, keyring
 from tasks.stage import stage
 from tasks.surrogate import has_shadows, shadow_settings
+from tasks.task_files import task_files
 from tasks.workspace import RunContext, Workspace, read_record, write_record
 
 RESERVED_SPLITS = frozenset(
     {"forget", "retain", "neighbours", "holdout", "validation", "train", "selector", "rewrites"}
 )
+
+
+Named = Mapping[str, object]
+"""What both steps of intake go by: the request, and the rows by keyed digest."""
 
 
 class Inputs(Record):
@@ -39,6 +44,7 @@ class Inputs(Record):
     reference: ModelRef | None
     base: ModelRef | None = None
     embedder: ModelRef | None = None
+    task_files: ModelRef | None = None
     data: dict[str, Digest]
     counts: dict[str, int]
 
@@ -58,44 +64,55 @@ def take_in(run: RunContext) -> ErasureRequest:
             f"{run.request_path}: the request's id is {arrived.id}, but the run was started for {run.request_id}"
         )
     check_settings(run)
-    model, reference = _model(run.config.model), _model(run.config.reference) if run.config.reference else None
     tables = _tables(run, arrived)
-    data = {name: ws.keyed(rows.digest) for name, rows in tables.items()}
-    counts = {name: len(rows) for name, rows in tables.items()}
-    encoder = run.config.evaluation.embedder
-    inputs = Inputs(
-        model=model,
-        reference=reference,
-        base=_base(run),
-        embedder=_model(encoder) if encoder else None,
-        data=data,
-        counts=counts,
-    )
-    request = _sealed(arrived, ws)
+    inputs, request = _inputs(ws, tables), _sealed(arrived, ws)
+    named = {"request": request.plain(), "inputs": {"data": inputs.data}}
+    _keep(ws, named, arrived, tables)
+    _publish(ws, named, request, inputs)
+    lines = [f"# {request.id}", f"- target: {request.target.value}", f"- legal basis: {request.legal_basis.value}"]
+    lines += [f"- deadline: {request.deadline:%Y-%m-%d}", f"- start model: `{inputs.model.digest}`"]
+    show_note("intake", "\n".join([*lines, *(f"- {name}: {count} rows" for name, count in inputs.counts.items())]))
+    return request
 
-    def build_private(part: Path) -> None:
+
+def _inputs(ws: Workspace, tables: Mapping[str, Rows]) -> Inputs:
+    config = ws.run.config
+    files, encoder = task_files(ws.run), config.evaluation.embedder
+    return Inputs(
+        model=_model(config.model),
+        reference=_model(config.reference) if config.reference else None,
+        base=_base(ws.run),
+        embedder=_model(encoder) if encoder else None,
+        task_files=files,
+        data={name: ws.keyed(rows.digest) for name, rows in tables.items()},
+        counts={name: len(rows) for name, rows in tables.items()},
+    )
+
+
+def _keep(ws: Workspace, named: Named, arrived: RequestFile, tables: Mapping[str, Rows]) -> None:
+    """What arrived, and the rows that later stages read, into the vault."""
+
+    def build(part: Path) -> None:
         write_atomic(part / "request.json", canonical(arrived.plain()), mode=0o600)
         for name, rows in tables.items():
             save_rows(rows, part / f"{name}.jsonl")
 
-    def build_public(part: Path) -> None:
+    ws.step("data", named, build, private=True)
+
+
+def _publish(ws: Workspace, named: Named, request: ErasureRequest, inputs: Inputs) -> None:
+    """What everyone may see, into the run's folder and the log."""
+    run = ws.run
+
+    def build(part: Path) -> None:
         write_record(part, "request", request)
         write_record(part, "inputs", inputs)
         write_record(part, "config", run.config)
         write_record(part, "policy", run.policy)
         _log_arrival(ws, request)
 
-    named = {"request": request.plain(), "inputs": {"data": data}}
-    ws.step("data", named, build_private, private=True)
-    ws.step(
-        "intake",
-        {**named, "models": inputs.plain(), "config": run.config.plain(), "policy": run.policy.plain()},
-        build_public,
-    )
-    lines = [f"# {request.id}", f"- target: {request.target.value}", f"- legal basis: {request.legal_basis.value}"]
-    lines += [f"- deadline: {request.deadline:%Y-%m-%d}", f"- start model: `{model.digest}`"]
-    show_note("intake", "\n".join([*lines, *(f"- {name}: {count} rows" for name, count in counts.items())]))
-    return request
+    decides = {"models": inputs.plain(), "config": run.config.plain(), "policy": run.policy.plain()}
+    ws.step("intake", {**named, **decides}, build)
 
 
 def check_settings(run: RunContext) -> None:

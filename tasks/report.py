@@ -9,7 +9,8 @@ from pipelines.attribution.report import AttributionReport
 from pipelines.audit.encoding import write_atomic
 from pipelines.audit.keys import load_private_key
 from pipelines.audit.label import label_for
-from pipelines.gates import GATES
+from pipelines.gates import GATES, general_tasks
+from pipelines.gates.general_tasks import LOST, MEASURED
 from pipelines.gates.membership import MembershipMarks
 from pipelines.metrics import METRICS
 from pipelines.probes import PROBES
@@ -113,7 +114,7 @@ def _data(
         registered=RegistryEntry(name=version.name, version=version.version, alias=version.alias) if version else None,
         evaluations=evaluations,
         gate_notes=_gate_notes(ws),
-        metric_notes=_notes(),
+        metric_notes=_notes(evaluations),
         row_values=tuple(one for evaluation in evaluations for one in _row_values(ws, evaluation.role)),
         membership_band=_band(ws, evaluations),
         training=_curve(ws) if candidate else (),
@@ -127,10 +128,22 @@ def _data(
     )
 
 
-def _notes() -> tuple[MetricNote, ...]:
+def _notes(evaluations: tuple[Evaluation, ...]) -> tuple[MetricNote, ...]:
     metrics = (MetricNote(metric=m.name, title=m.title, source=m.source) for m in METRICS.values())
     probes = (MetricNote(metric=p.name, title=p.title, source=p.source, attack=True) for p in PROBES.values())
-    return (*metrics, *probes)
+    named = dict.fromkeys(m.metric for evaluation in evaluations for m in evaluation.measurements)
+    general = (
+        MetricNote(metric=name, title=_general_title(name), source=general_tasks.GATE.source)
+        for name in named
+        if name.startswith(MEASURED)
+    )
+    return (*metrics, *probes, *general)
+
+
+def _general_title(metric: str) -> str:
+    name = metric.removeprefix(MEASURED)
+    said = "General tasks: lost against the start model, " if name.endswith(LOST) else "General tasks: "
+    return f"{said}{name.removesuffix(LOST)}"
 
 
 def _gate_notes(ws: Workspace) -> tuple[GateNote, ...]:

@@ -1,12 +1,13 @@
 """``lethe compare``: the search for a method and settings that pass, and the table of all methods."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import AsJson, HomeFolder, opened, print_json, print_table
+from flows.cli.options import AsJson, HomeFolder, names, opened, print_json, print_table
 from flows.console import live_stages
 from pipelines.errors import BadInput
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from flows.erase import RequestReference
     from pipelines.config import RunConfig
     from pipelines.home import Home
+    from pipelines.search.settings import SearchSettings
     from tasks.comparison import Compared
 
 REFUSED = 3
@@ -51,38 +53,38 @@ def compare(  # noqa: PLR0917 - one parameter per option
     """Search methods and settings under a budget, judged as a run is; exit code 3 where nothing passes."""
     if (request is None) != (config is None):
         raise BadInput("compare: give both --request and --config, or neither for the demo world")
-    processors = os.cpu_count() or 1
-    if jobs is None:
-        jobs = 1 if runner == "thread" else processors
-    # Each trial gets its share of the processors; what trains with another number of threads is another candidate.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors // max(1, jobs))))
+    chosen = {"seeds": seeds, "finalists": finalists, "jobs": _jobs(jobs, runner), "runner": runner}
     folder = opened(home)
-    from pipelines.config import validated
-    from pipelines.search.settings import Budget, SearchSettings
-
-    chosen: dict[str, object] = {"seeds": seeds, "finalists": finalists, "jobs": jobs, "runner": runner}
-    if methods != ALL:
-        chosen["methods"] = tuple(name.strip() for name in methods.split(","))
-    search = validated(SearchSettings, chosen, where="compare")
-    wanted = Budget(trials=len(search.chosen())) if budget == ONCE else Budget.parsed(budget)
-    search = search.model_copy(update={"budget": wanted, "seeds": 1 if budget == ONCE else seeds})
+    search = _search(chosen, methods, budget)
     from flows.compare import compare as flow
 
     with live_stages(quiet=as_json):
         reference, settings = _asked(request, config, folder)
         found = flow(reference, settings, search, policy, str(folder.root))
-    if report is not None:
-        from pipelines.audit.encoding import write_atomic
-        from pipelines.search.table import methods_table
-
-        write_atomic(report, methods_table(found.board).encode("utf-8"))
-    if as_json:
-        print_json(found.plain())
-    else:
-        _print(found)
+    _tell(found, report, as_json=as_json)
     if found.config is None:
         return REFUSED
     return _carry_out(reference, found.config, policy, folder, quiet=as_json) if then_run else 0
+
+
+def _jobs(wanted: int | None, runner: str) -> int:
+    """How many trials run at a time; each gets its share of the processors."""
+    processors = os.cpu_count() or 1
+    jobs = (1 if runner == "thread" else processors) if wanted is None else wanted
+    # What trains with another number of threads is another candidate.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors // max(1, jobs))))
+    return jobs
+
+
+def _search(chosen: Mapping[str, object], methods: str, budget: str) -> "SearchSettings":
+    from pipelines.config import validated
+    from pipelines.search.settings import Budget, SearchSettings
+
+    named = {} if methods == ALL else {"methods": names(methods)}
+    search = validated(SearchSettings, {**chosen, **named}, where="compare")
+    if budget == ONCE:
+        return search.model_copy(update={"budget": Budget(trials=len(search.chosen())), "seeds": 1})
+    return search.model_copy(update={"budget": Budget.parsed(budget)})
 
 
 def _asked(request: Path | None, config: Path | None, home: "Home") -> "tuple[RequestReference, RunConfig]":
@@ -104,6 +106,18 @@ def _carry_out(reference: "RequestReference", config: "RunConfig", policy: str, 
         outcome = erase(reference, config, policy, str(home.root))
     typer.echo(f"{outcome.request_id}: {outcome.status}; certificate: {outcome.certificate}", err=quiet)
     return 0 if outcome.registered else REFUSED
+
+
+def _tell(found: "Compared", report: Path | None, *, as_json: bool) -> None:
+    if report is not None:
+        from pipelines.audit.encoding import write_atomic
+        from pipelines.search.table import methods_table
+
+        write_atomic(report, methods_table(found.board).encode("utf-8"))
+    if as_json:
+        print_json(found.plain())
+    else:
+        _print(found)
 
 
 def _print(found: "Compared") -> None:

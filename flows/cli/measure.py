@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from flows.cli.given import Chat, Device, Forget, Holdout, Prompt, Retain, Seed, prompt_format, required_rows
-from flows.cli.options import AsJson, HomeFolder, opened, print_json, print_table
+from flows.cli.options import AsJson, HomeFolder, names, opened, print_json, print_table
 from flows.cli.options import settings as read_settings
 from flows.console import live_stages
 from pipelines.config import EvaluationSettings, validated
@@ -48,7 +48,10 @@ Tasks = Annotated[
     typer.Option("--lm-eval", metavar="TASK[,TASK]", help="General tasks of lm-evaluation-harness (extra lm-eval)."),
 ]
 TaskFolder = Annotated[
-    Path | None, typer.Option("--lm-eval-tasks", help="Folder of further task files; code that they name is run.")
+    Path | None,
+    typer.Option(
+        "--lm-eval-tasks", help="Folder of further task files; paths in them begin there, code that they name is run."
+    ),
 ]
 Shape = Annotated[
     Literal["table", "open-unlearning"],
@@ -93,9 +96,10 @@ def evaluate(  # noqa: PLR0917 - one parameter per option
     """Measure a model on every row given, beside the start model and a reference where there are any."""
     _check_out(shape, out)
     folder, form = opened(home), prompt_format(prompt, chat=chat)
-    chosen = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "seeds": seeds}
+    chosen: dict[str, object] = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "seeds": seeds}
+    chosen |= _general(lm_eval, lm_eval_tasks)
     settings = _settings(chosen, metrics=metrics, probes=_probes(probes), more=set_ or [])
-    tasks = _tasks(lm_eval, lm_eval_tasks)
+    tasks = _tasks(settings)
     models = _models({"start": start, "candidate": model, "reference": reference})
     splits = _splits({"forget": forget, "retain": retain, "holdout": holdout}, utility or [])
     from pipelines.evaluation.side_by_side import SideBySide, measure_side_by_side
@@ -115,8 +119,7 @@ def evaluate(  # noqa: PLR0917 - one parameter per option
 def _settings(
     chosen: Mapping[str, object], *, metrics: str | None, probes: tuple[str, ...], more: Sequence[str]
 ) -> EvaluationSettings:
-    names = tuple(name.strip() for name in metrics.split(",")) if metrics is not None else ()
-    given = {**chosen, "metrics": names, "probes": probes, **read_settings(more)}
+    given = {**chosen, "metrics": names(metrics), "probes": probes, **read_settings(more)}
     settings = validated(EvaluationSettings, given, where="evaluation")
     from pipelines.evaluation.evaluate import select_metrics
 
@@ -124,13 +127,13 @@ def _settings(
     return settings
 
 
-def _probes(names: str | None) -> tuple[str, ...]:
+def _probes(given: str | None) -> tuple[str, ...]:
     """The probes of these names; ``all`` is every one."""
-    if names is None:
+    if given is None:
         return ()
     from pipelines.probes import PROBES
 
-    wanted = list(PROBES) if names.strip() == "all" else [name.strip() for name in names.split(",")]
+    wanted = list(PROBES) if given.strip() == "all" else names(given)
     return tuple(PROBES.require(name).name for name in wanted)
 
 
@@ -143,14 +146,22 @@ def _models(given: "Mapping[Role, Path | None]") -> "dict[Role, Path]":
     return models
 
 
-def _tasks(names: str | None, folder: Path | None) -> "GeneralTasks | None":
-    if names is None:
+def _general(tasks: str | None, folder: Path | None) -> dict[str, object]:
+    """The settings of general tasks, as a run's configuration has them."""
+    if tasks is None:
         if folder is not None:
             raise BadInput("--lm-eval-tasks names a folder of tasks; --lm-eval says which to run")
+        return {}
+    return {"general_tasks": names(tasks), "general_task_folder": str(folder) if folder else None}
+
+
+def _tasks(settings: EvaluationSettings) -> "GeneralTasks | None":
+    if not settings.general_tasks:
         return None
     from pipelines.evaluation.general_tasks import general_tasks
 
-    return general_tasks([name.strip() for name in names.split(",")], folder=folder)
+    folder = settings.general_task_folder
+    return general_tasks(settings.general_tasks, folder=Path(folder) if folder else None)
 
 
 def _check_out(shape: str, out: Path | None) -> None:

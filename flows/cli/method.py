@@ -17,7 +17,7 @@ from flows.cli.given import (
     required_rows,
     rows,
 )
-from flows.cli.options import AsJson, HomeFolder, opened, print_json, print_table, settings
+from flows.cli.options import AsJson, HomeFolder, names, opened, print_json, print_table, settings
 from flows.console import live_stages
 from pipelines.config import LoraSettings, TrainingSettings, load_policy, validated
 
@@ -128,7 +128,7 @@ def _model_ref(folder: Path) -> "ModelRef":
 def _loop(pairs: list[str]) -> dict[str, object]:
     found: dict[str, object] = dict(settings(pairs))
     if "layers" in found:
-        found["layers"] = str(found["layers"]).split(",")
+        found["layers"] = names(str(found["layers"]))
     return found
 
 

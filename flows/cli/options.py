@@ -47,6 +47,11 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console.print(made)
 
 
+def names(text: str | None) -> tuple[str, ...]:
+    """Names that were given by commas; none where nothing was."""
+    return () if text is None else tuple(name.strip() for name in text.split(","))
+
+
 def settings(pairs: Sequence[str]) -> dict[str, bool | int | float | str]:
     """``key=value`` options; numbers and booleans are read as such.
 

@@ -14,7 +14,8 @@ from pipelines.config import EvaluationSettings, PromptFormat
 from pipelines.data.rows import Rows
 from pipelines.errors import BadInput
 from pipelines.evaluation.evaluate import evaluation_of, read_metrics, score_model
-from pipelines.evaluation.general_tasks import GeneralTasks, general_measurements
+from pipelines.evaluation.general_readings import GeneralReading, lost, once
+from pipelines.evaluation.general_tasks import GeneralTasks, run_task
 from pipelines.evaluation.probing import PROBE_SCHEMA, probe_model, read_probes, wanted_probes
 from pipelines.evaluation.seeds import over_seeds, seed_list
 from pipelines.evaluation.statistics import Bootstrap
@@ -73,7 +74,7 @@ class _Scored:
 
     by_seed: Mapping[int, ModelScores]
     probed: Mapping[int, pa.Table]
-    general: tuple[Measurement, ...]
+    general: tuple[GeneralReading, ...]
 
 
 def measure_side_by_side(
@@ -96,10 +97,10 @@ def measure_side_by_side(
     found: dict[Role, Measured] = {}
     for role, one in scored.items():
         by_seed = tuple(_evaluation(asked, role, scored, seed=seed) for seed in one.by_seed)
-        together = over_seeds(by_seed)
+        together, general = over_seeds(by_seed), _general(asked, role, scored)
         found[role] = Measured(
             scores=one.by_seed[asked.seed],
-            evaluation=together.model_copy(update={"measurements": (*together.measurements, *one.general)}),
+            evaluation=together.model_copy(update={"measurements": (*together.measurements, *general)}),
             by_seed=by_seed,
         )
     return found
@@ -112,19 +113,29 @@ def _score(asked: SideBySide, role: Role, rows: Asked, *, store: ScoreStore, pro
         seed: score_model(loaded, rows, settings=settings, seed=seed, store=store, progress=progress)
         for seed in seed_list(asked.seed, settings.seeds)
     }
-    general: tuple[Measurement, ...] = ()
-    if asked.tasks is not None:
-        general = general_measurements(
-            loaded,
-            asked.tasks,
-            batch_size=settings.batch_size,
-            chat=asked.prompt_format.chat,
-            confidence=settings.confidence,
-            seed=asked.seed,
-        )
+    general = _run_tasks(asked, loaded, progress=progress)
     probed = {seed: _probe(asked, loaded, seed=seed, store=store, progress=progress) for seed in by_seed}
     progress(1, 1)
     return _Scored(by_seed=by_seed, probed=probed, general=general)
+
+
+def _run_tasks(asked: SideBySide, loaded: LoadedModel, *, progress: Progress) -> tuple[GeneralReading, ...]:
+    if asked.tasks is None:
+        return ()
+    found: list[GeneralReading] = []
+    chat, names = asked.prompt_format.chat, asked.tasks.names
+    for place, name in enumerate(names):
+        progress(place, len(names), f"general task {name}")
+        found += run_task(loaded, asked.tasks, name, settings=asked.settings, chat=chat, seed=asked.seed)
+    return once(found)
+
+
+def _general(asked: SideBySide, role: Role, scored: Mapping[Role, _Scored]) -> tuple[Measurement, ...]:
+    """What tasks gave a model, and what the candidate lost against the start model where there is one."""
+    own = scored[role].general
+    before = scored["start"].general if role == "candidate" and "start" in scored else ()
+    bootstrap = Bootstrap(samples=asked.settings.bootstrap, confidence=asked.settings.confidence, seed=asked.seed)
+    return (*(one.measurement for one in own), *lost(own, before, bootstrap=bootstrap))
 
 
 def _probe(asked: SideBySide, loaded: LoadedModel, *, seed: int, store: ScoreStore, progress: Progress) -> pa.Table:

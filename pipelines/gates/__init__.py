@@ -6,6 +6,7 @@ from pipelines.gates import (
     fluency,
     forget_quality,
     four_bit,
+    general_tasks,
     membership,
     neighbours,
     paraphrase,
@@ -31,6 +32,7 @@ GATES: Registry[AnyGate] = Registry(
     utility.GATE,
     neighbours.GATE,
     fluency.GATE,
+    general_tasks.GATE,
 )
 
 __all__ = ["GATES", "AnyGate", "Gate", "GateParams", "Judged"]

@@ -1,6 +1,5 @@
 """General tasks: a task file made here runs offline and becomes measurements; without the extra one line says so."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -9,71 +8,97 @@ import pytest
 import torch
 from scipy import stats
 
+from pipelines.config import EvaluationSettings
 from pipelines.errors import BadInput
-from pipelines.evaluation.general_tasks import general_measurements, general_tasks
+from pipelines.evaluation.general_tasks import general_tasks, run_task, tasks_digest
 from pipelines.models.loading import load_model
+from tests.general import INSTALLED, ROWS, SAID, TASK, group_file, task_folder
 from tests.tiny import save_tiny
 
-INSTALLED = importlib.util.find_spec("lm_eval") is not None
-ROWS = 12
-
-
-def _folder(root: Path) -> Path:
-    """A multiple-choice task of twelve rows, its data beside it."""
-    folder = root / "tasks"
-    folder.mkdir()
-    rows = [{"question": f"Town {i}?", "choices": ["Oslo", "Rome", "Paris"], "label": i % 3} for i in range(ROWS)]
-    (folder / "towns.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    task: dict[str, Any] = {
-        "task": "towns",
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(folder / "towns.jsonl")}},
-        "test_split": "test",
-        "output_type": "multiple_choice",
-        "doc_to_text": "Question: {{question}}\nAnswer:",
-        "doc_to_choice": "{{choices}}",
-        "doc_to_target": "label",
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-        "metadata": {"version": 2.0},
-    }
-    (folder / "towns.yaml").write_text(json.dumps(task))  # JSON is YAML
-    return folder
+needs_harness = pytest.mark.skipif(not INSTALLED, reason="the extra lm-eval is not installed")
+SETTINGS = EvaluationSettings(batch_size=4)
 
 
 @pytest.mark.skipif(INSTALLED, reason="the extra lm-eval is installed")
 def test_without_the_extra_one_line_says_how_to_get_it() -> None:
     with pytest.raises(BadInput, match=r"harness is not installed; pip install 'lethe-unlearning\[lm-eval\]'"):
-        general_tasks(["towns"])
+        general_tasks([TASK])
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such folder of task files"):
-        general_tasks(["towns"], folder=tmp_path / "none")
+        general_tasks([TASK], folder=tmp_path / "none")
 
 
-@pytest.mark.skipif(not INSTALLED, reason="the extra lm-eval is not installed")
+def test_a_folder_is_known_by_its_files_and_not_by_what_python_leaves_there(tmp_path: Path) -> None:
+    folder = task_folder(tmp_path)
+    before = tasks_digest(folder)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "code.pyc").write_bytes(b"x")
+    assert tasks_digest(folder) == before
+    (folder / "towns.jsonl").write_text("")
+    assert tasks_digest(folder) != before
+
+
+@needs_harness
 @pytest.mark.filterwarnings("default")  # the harness's own
-def test_a_local_task_becomes_a_measurement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_task_becomes_a_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     """The accuracy by hand: the answer of highest log-likelihood after the prompt, counted over the rows."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     loaded = load_model(save_tiny(tmp_path / "model"), device=torch.device("cpu"))
-    folder = _folder(tmp_path)
-    tasks = general_tasks(["towns"], folder=folder)
-    found = general_measurements(loaded, tasks, batch_size=4, chat=False, confidence=0.95, seed=0)
-    [measured] = [one for one in found if one.metric == "lm_eval_acc"]
+    folder = task_folder(tmp_path)
+    tasks = general_tasks([TASK], folder=folder)
+    found = run_task(loaded, tasks, TASK, settings=SETTINGS, chat=False, seed=0)
+    [reading] = [one for one in found if one.measurement.metric == "lm_eval_acc"]
+    measured = reading.measurement
     rows = [json.loads(line) for line in (folder / "towns.jsonl").read_text().splitlines()]
     right = [_slow_choice(loaded, row) == row["label"] for row in rows]
+    assert reading.items == tuple(map(float, right))
+    assert reading.higher_is_better is True
     assert measured.value == pytest.approx(sum(right) / ROWS)
-    assert (measured.split, measured.n_scored, measured.n_expected) == ("towns", ROWS, ROWS)
-    assert measured.version.endswith("+2.0")
-    spread = stats.sem([float(one) for one in right])
+    assert (measured.split, measured.n_scored, measured.n_expected) == (TASK, ROWS, ROWS)
+    spread = stats.sem(reading.items)
     assert measured.high == pytest.approx(sum(right) / ROWS + stats.norm.ppf(0.975) * spread)
+    _check_nothing_is_said(tmp_path, capfd, caplog)
+    _check_versions(loaded, folder, measured.version)
     with pytest.raises(BadInput, match="nowhere_to_be_found: no such task"):
         general_tasks(["nowhere_to_be_found"], folder=folder)
     (folder / "towns.jsonl").unlink()
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "elsewhere"))
-    with pytest.raises(BadInput, match=r"--lm-eval towns: .* in the harness"):
-        general_measurements(loaded, tasks, batch_size=4, chat=False, confidence=0.95, seed=0)
+    with pytest.raises(BadInput, match=r"general task towns: .* in the harness"):
+        run_task(loaded, tasks, TASK, settings=SETTINGS, chat=False, seed=0)
+
+
+def _check_nothing_is_said(root: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a task's code prints or logs goes nowhere, and nothing is left beside it."""
+    shown = capfd.readouterr()
+    assert SAID not in shown.out + shown.err + caplog.text
+    assert not list((root / "tasks").rglob("__pycache__"))
+
+
+def _check_versions(loaded: Any, folder: Path, version: str) -> None:
+    """The same rows under another name are no other version; a group is of its tasks' rows; another answer is."""
+    text = (folder / "towns.yaml").read_text().replace(f'task: "{TASK}"', 'task: "cities"')
+    (folder / "cities.yaml").write_text(text)
+    group_file(folder, TASK, "cities")
+    (folder / "more.jsonl").write_text((folder / "towns.jsonl").read_text().replace("Oslo", "Bergen"))
+    (folder / "more.yaml").write_text(text.replace("cities", "more").replace("towns.jsonl", "more.jsonl"))
+    tasks = general_tasks(["places", "more"], folder=folder)
+    readings = [
+        one
+        for name in tasks.names
+        for one in run_task(loaded, tasks, name, settings=SETTINGS, chat=False, seed=0)
+        if one.measurement.metric == "lm_eval_acc"
+    ]
+    by_task = {one.measurement.split: one for one in readings}
+    assert set(by_task) == {TASK, "cities", "places", "more"}
+    assert by_task["places"].items == by_task[TASK].items * 2
+    assert by_task["places"].higher_is_better is True
+    assert by_task[TASK].measurement.version == by_task["cities"].measurement.version == version
+    assert by_task["more"].measurement.version.split("+")[:2] == version.split("+")[:2]
+    assert by_task["more"].measurement.version != version
 
 
 def _slow_choice(loaded: Any, row: dict[str, Any]) -> int:

@@ -9,7 +9,7 @@ from pipelines.gates import GATES, AnyGate, GateParams, Judged
 from pipelines.records import Evaluation, Measurement, Role
 from tests.scored import evaluation, measurement
 
-MARKS: Mapping[str, dict[str, float]] = {
+MARKS: Mapping[str, dict[str, float | str]] = {
     "extraction_strength": {"margin": 0.1},
     "probability": {"margin": 0.1},
     "paraphrase": {"extraction_margin": 0.1, "probability_margin": 0.1},
@@ -22,6 +22,7 @@ MARKS: Mapping[str, dict[str, float]] = {
     "utility": {"ratio": 0.9},
     "neighbours": {"ratio": 0.9},
     "fluency": {"ratio": 0.9},
+    "general_tasks": {"most_lost": 0.1, "tasks": "towns,rivers"},
 }
 READS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "extraction_strength": (("extraction_strength_gap", "forget"),),
@@ -40,6 +41,7 @@ READS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "utility": (("model_utility", "utility"),),
     "neighbours": tuple((m, "neighbours") for m in ("probability", "rouge", "extraction_strength")),
     "fluency": (("fluency", "retain"), ("fluency", "world_facts")),
+    "general_tasks": (("lm_eval_acc_lost", "towns"), ("lm_eval_acc_lost", "rivers")),
 }
 COMPARES: Mapping[str, Role | None] = {
     "extraction_strength": None,
@@ -54,6 +56,7 @@ COMPARES: Mapping[str, Role | None] = {
     "utility": "start",
     "neighbours": "start",
     "fluency": "start",
+    "general_tasks": None,
 }
 """Whose evaluation a gate reads beside the candidate's; a paired gap holds the reference in it already."""
 
@@ -81,7 +84,7 @@ def _measured(gate: AnyGate) -> tuple[Measurement, ...]:
 
 
 def _good(metric: str) -> float:
-    return 0.0 if metric.endswith("_gap") else 0.5
+    return 0.0 if metric.endswith(("_gap", "_lost")) else 0.5
 
 
 def _judged(gate: AnyGate, *candidate: Measurement) -> Judged:

@@ -48,6 +48,16 @@ def test_extraction_strength_may_exceed_the_reference_by_the_margin(gap: float, 
     assert result.bound == "<= 0.125"
 
 
+@pytest.mark.parametrize(("lost", "passes"), [(0.02, True), (0.03, False), (-0.5, True)])
+def test_every_named_task_may_lose_so_much(lost: float, passes: bool) -> None:
+    found = [measurement("lm_eval_f1:all_lost", task, value) for task, value in (("towns", 0.0), ("rivers", lost))]
+    judged = Judged(candidate=evaluation("candidate", *found), start=None, reference=None)
+    marks: dict[str, object] = {"most_lost": 0.02, "tasks": "towns,rivers", "metric": "f1:all"}
+    assert _judge("general_tasks", marks, judged).passed is passes
+    missing = _judge("general_tasks", {**marks, "tasks": "towns,lakes"}, judged)
+    assert missing.reason == "lm_eval_f1:all_lost on lakes was not measured for the candidate"
+
+
 @pytest.mark.parametrize(
     ("gap", "spread", "passes"),
     [(-0.25, 0.0, True), (0.25, 0.0, True), (-0.26, 0.0, False), (0.26, 0.0, False), (0.2, 0.1, False)],
