@@ -105,3 +105,30 @@ def test_what_the_reference_finds_likely_too_is_no_sign_of_membership() -> None:
     assert _read("membership_loss", ours).value == 1.0
     assert _read("membership_reference", ours, same).value == 0.5
     assert _read("membership_reference", ours, unaware).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("metric", "column"),
+    [
+        ("rouge", "rouge"),
+        ("knowledge_memorization", "f1"),
+        ("bleu", "bleu"),
+        ("verbatim_memorization", "verbatim"),
+        ("sampled_leakage", "sampled_leakage"),
+        ("semantic_match", "semantic"),
+        ("fluency", "distinct"),
+    ],
+)
+def test_what_generation_gave_is_read_from_its_own_column(metric: str, column: str) -> None:
+    names = ("rouge", "distinct", "f1", "bleu", "verbatim", "sampled_leakage", "semantic")
+    values = {name: 0.1 * place for place, name in enumerate(names, start=1)}
+    scores = model_scores({"forget": 1}, [], [generated("forget", 0, **values)])
+    assert _read(metric, scores).value == pytest.approx(values[column])
+
+
+def test_min_k_plus_plus_attacks_with_standardised_tokens() -> None:
+    """Less likely than the holdout row in nats, but two deviations above the others there, not one."""
+    forget = [answer("forget", 0, [-4.0], vocab_mean=[-6.0], vocab_variance=[1.0])]
+    scores = _members(forget, [answer("holdout", 0, [-1.0], vocab_mean=[-2.0], vocab_variance=[1.0])])
+    assert _read("min_k", scores).value == 0.0
+    assert _read("min_k_plus_plus", scores).value == 1.0

@@ -109,3 +109,16 @@ def test_a_model_that_rules_an_answer_out_has_a_perplexity_and_a_share_that_are_
     records = [answer("forget", 0, [-5000.0]), answer("forget", 0, [-1.0], variant=Variant.PERTURBED_ANSWER)]
     share = _read("truth_ratio_share", Evidence(model_scores({"forget": 1}, records), None, bootstrap=BOOTSTRAP))
     assert share.value == pytest.approx(0.0, abs=1e-300)
+
+
+@pytest.mark.parametrize("name", ["membership_gap", "membership_reference"])
+def test_a_row_that_the_reference_alone_lacks_is_left_out_of_both_and_counted(name: str) -> None:
+    """Without its second forget and third holdout row the reference has four and three: so has the model."""
+    whole = _scores(FORGET, HOLDOUT)
+    theirs = [value - 0.3 * place for place, value in enumerate(FORGET)]
+    partial = _scores([theirs[0], math.nan, *theirs[2:]], [*HOLDOUT[:2], math.nan, HOLDOUT[3]])
+    found = _read(name, Evidence(whole, partial, bootstrap=BOOTSTRAP))
+    assert (found.n_scored, found.n_expected) == (7, 9)
+    assert np.isnan(found.items).tolist() == [place in (1, 7) for place in range(9)]
+    ours, other = (_scores([values[0], *values[2:]], [*HOLDOUT[:2], HOLDOUT[3]]) for values in (FORGET, theirs))
+    assert found.value == _read(name, Evidence(ours, other, bootstrap=BOOTSTRAP)).value
