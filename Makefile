@@ -4,7 +4,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
-PYTEST_FLAGS ?= -n 2 --dist loadfile
+# Files in the order that tests/conftest.py gives them, not by how many tests they have: those of few long tests first.
+PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 # Nothing calls home (pipelines/environment.py says the same to whoever runs lethe without make).
 export DO_NOT_TRACK = true

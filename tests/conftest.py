@@ -17,6 +17,7 @@ from tests.servers import PrefectServer, prefect_server
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 STEADY = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 SCRATCH = pytest.StashKey[Path]()
+FLOWS = Path(__file__).parent / "flows"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,6 +43,12 @@ def _keep_captured_streams_open() -> None:
     from absl import logging as absl_logging
 
     absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+
+@pytest.hookimpl(trylast=True)  # after they were shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first: two processes share the files, and the last file is to be a short one."""
+    items.sort(key=lambda item: not item.path.is_relative_to(FLOWS))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -71,6 +78,16 @@ def prefect_env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         prefect_test_harness(server_startup_timeout=120),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that has its tables and nothing in them: MLflow takes seconds to make one."""
+    from mlflow.tracking import MlflowClient
+
+    path = tmp_path_factory.mktemp("tables") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,15 @@ class Company:
         """Change fields of the request file."""
         _yaml(self.request, {**yaml.safe_load(self.request.read_text()), **changes})
 
+    def set_policy(self, **changes: object) -> None:
+        """Change fields of the policy file."""
+        _yaml(self.policy, {**yaml.safe_load(self.policy.read_text()), **changes})
+
+    def hurry(self) -> None:
+        """Settings with which a run does no more than it must."""
+        evaluation = {"bootstrap": 100, "max_new_tokens": 1}
+        self.set_config(attribution={"backends": ["bm25"]}, utility={}, evaluation=evaluation)
+
     def arguments(self, *more: str) -> list[str]:
         """The command line that runs the request."""
         files = {"--request": self.request, "--config": self.config, "--policy": self.policy, "--home": self.home}

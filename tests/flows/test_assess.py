@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,14 +15,12 @@ from pathlib import Path
 import pytest
 
 import tasks.evaluator
-from flows.cli import run
 from pipelines.audit import dsse
 from pipelines.audit.keys import generate_key, load_private_key
 from pipelines.audit.trust import Trust
 from pipelines.audit.verify import verify_certificate
 from pipelines.errors import BadInput, VerificationFailed
 from pipelines.home import Home
-from pipelines.provenance import ROOT
 from tasks.assessment import candidate_of, sealed_run
 from tasks.evaluator import Assessment
 from tasks.exports import FORMATS, export_as
@@ -31,41 +28,9 @@ from tasks.purge import purge
 from tasks.signed import read_signed
 from tasks.stage import StageFailed
 from tasks.workspace import ASSESSING, RunContext, held
-from tests.flows.company import REQUEST, Company, found
+from tests.flows.company import REQUEST, Company
 
 NOBODY = 65534
-WATCHED = """
-import sys
-opened = set()
-def hook(event, arguments):
-    if event == "open" and str(arguments[0]).endswith(".pem"):
-        opened.add(str(arguments[0]).rsplit("/", 1)[-1])
-sys.addaudithook(hook)
-from flows.cli import run
-code = run(sys.argv[1:])
-print("OPENED", ",".join(sorted(opened)), file=sys.stderr)
-sys.exit(code)
-"""
-
-
-def _quick(root: Path) -> Company:
-    company = found(root)
-    company.set_config(
-        attribution={"backends": ["bm25"]}, utility={}, evaluation={"bootstrap": 100, "max_new_tokens": 1}
-    )
-    return company
-
-
-def test_who_trains_never_opens_the_evaluators_key(tmp_path: Path) -> None:
-    """An audit hook sees every file that the command opens itself; the evaluator's process has none of it."""
-    company = _quick(tmp_path)
-    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    command = [sys.executable, "-W", "ignore", "-c", WATCHED, *company.arguments("--json")]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
-    [line] = [line for line in done.stderr.splitlines() if line.startswith("OPENED")]
-    assert line.removeprefix("OPENED ").split(",") == ["log.pem"]
-    assert (company.home / "keys" / "evaluator.pem").is_file()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users")
@@ -83,23 +48,6 @@ def test_another_user_cannot_read_the_evaluators_key() -> None:
                 load_private_key(folder / "evaluator.pem")
         finally:
             os.seteuid(0)
-
-
-@pytest.fixture(scope="module")
-def _ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A company whose run has ended; only read."""
-    company = _quick(tmp_path_factory.mktemp("ended"))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert run(company.arguments("--json")) == 0
-    return company.root
-
-
-@pytest.fixture
-def ended(prefect_says_nothing: None, request: pytest.FixtureRequest, tmp_path: Path) -> Company:
-    root: Path = request.getfixturevalue("_ended")
-    shutil.copytree(root / "home", tmp_path / "home")
-    return Company(tmp_path)
 
 
 def _public(company: Company) -> Path:

@@ -11,8 +11,8 @@ import pytest
 from flows.cli import app, run
 from pipelines.home import Home
 from pipelines.provenance import ROOT
-from tests.flows.company import Company, write_rows
-from tests.servers import PrefectServer
+from tests.flows.canary import EndedRun
+from tests.flows.company import REQUEST, Company, write_rows
 from tests.tiny import tiny_row, tiny_rows
 
 VERBS = tuple(command.name for command in app.registered_commands if command.name)
@@ -307,32 +307,20 @@ def test_status_of_an_empty_home(capsys: pytest.CaptureFixture[str]) -> None:
     assert "deadline" in capsys.readouterr().out
 
 
-def test_a_run_that_fails_in_a_stage_says_one_line_on_a_terminal(company: Company, local_server: PrefectServer) -> None:
-    """In a process of its own: Prefect would print the error three times, with its traceback."""
-    (company.root / "holdout.jsonl").write_text("{")
-    environment = {k: v for k, v in local_server.environment.items() if k != "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"}
-    command = [sys.executable, "-m", "flows.cli", *company.arguments()]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "holdout.jsonl: line 1" in done.stderr
-    assert done.stdout == ""
-
-
-@pytest.mark.usefixtures("prefect_env")
-def test_a_request_from_run_to_verify(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(company.arguments("--json")) == 0
-    outcome = json.loads(capsys.readouterr().out)
+def test_a_request_from_run_to_verify(ended_run: EndedRun, ended: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = json.loads(ended_run.said)
     assert outcome["status"] == "registered"
-    home = ["--home", str(company.home)]
+    assert Path(outcome["certificate"]).parent == ended_run.company.home / "runs" / REQUEST / "certify"
+    certificate = str(ended.home / "runs" / REQUEST / "certify" / "certificate.json")
+    home = ["--home", str(ended.home)]
     assert run(["status", outcome["request_id"], "--json", *home]) == 0
     [state] = json.loads(capsys.readouterr().out)
     assert (state["status"], state["stage"], state["gates"]) == ("registered", "report", "1/1 passed")
     assert state["deadline"].startswith("2026-12-02")
-    assert run(["verify", outcome["certificate"], *home, "--json"]) == 0
+    assert run(["verify", certificate, *home, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
 
-    weights = company.home / "runs" / outcome["request_id"] / "unlearn" / "model" / "model.safetensors"
+    weights = ended.home / "runs" / REQUEST / "unlearn" / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x00")
-    assert run(["verify", outcome["certificate"], *home]) == 4
+    assert run(["verify", certificate, *home]) == 4
     assert "no" in capsys.readouterr().out.lower()

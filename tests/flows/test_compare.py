@@ -10,7 +10,6 @@ from pathlib import Path
 
 import mlflow
 import pytest
-import yaml
 
 from flows.cli import run
 from flows.compare import compare
@@ -118,8 +117,9 @@ def _is_shown_in_mlflow(company: Company, found: Compared) -> None:
 
 def test_where_nothing_passes_the_nearest_miss_is_named(quick: Company, capsys: pytest.CaptureFixture[str]) -> None:
     gates = {"extraction_strength": {"margin": 0.0}, "membership": {"margin": 0.0}}
-    quick.policy.write_text(yaml.safe_dump({"name": "hard", "description": "Nobody passes.", "gates": gates}))
-    assert run(_arguments(quick, "--runner", "thread", "--json")) == 3
+    quick.set_policy(gates=gates)
+    few = ["--budget", "2", "--seeds", "1"]
+    assert run([*_arguments(quick), *few, "--runner", "thread", "--json"]) == 3
     found = Compared.model_validate_json(capsys.readouterr().out)
     best = max((s.result for s in found.board.standings), key=lambda r: -9 if r.margin is None else r.margin)
     gap = best.tightest

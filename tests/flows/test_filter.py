@@ -13,25 +13,21 @@ from pipelines.records import Evaluation
 from pipelines.scope.unneeded import Filtered
 from tasks.filtering import said
 from tasks.workspace import Workspace, open_run, read_record
-from tests.flows.company import REQUEST, Company, found, write_rows
+from tests.flows.company import REQUEST, Company, write_rows
 from tests.tiny import tiny_rows
 
-pytestmark = pytest.mark.usefixtures("prefect_env")
+pytestmark = pytest.mark.usefixtures("prefect_says_nothing")
 
 
-def _with_twins(root: Path) -> Company:
+@pytest.fixture
+def with_twins(quick: Company) -> Company:
     """Rows 0 to 3 are to be forgotten; twins of rows 1 and 2 stay in the training data."""
-    company = found(root)
     rows = list(tiny_rows(16))
     twins = [type(row)(question=row.question, answer=f"{row.answer} Yes.") for row in rows[1:3]]
-    write_rows(root / "train.jsonl", [*rows, *twins])
-    company.set_config(
-        attribution={"backends": ["bm25"]},
-        utility={},
-        evaluation={"bootstrap": 100, "max_new_tokens": 1},
-        scope={"neighbours": 4, "additions": "propose", "filter": "twins", "filter_similarity": 0.7},
-    )
-    return company
+    write_rows(quick.root / "train.jsonl", [*rows, *twins])
+    scope = {"neighbours": 4, "additions": "propose", "filter": "twins", "filter_similarity": 0.7}
+    quick.set_config(scope=scope)
+    return quick
 
 
 def _statement(certificate: Path) -> str:
@@ -48,8 +44,8 @@ def _payload(value: object) -> str:
 
 
 @pytest.mark.slow
-def test_twins_are_skipped_said_and_measured(tmp_path: Path) -> None:
-    company = _with_twins(tmp_path)
+def test_twins_are_skipped_said_and_measured(with_twins: Company) -> None:
+    company = with_twins
     config = load_config(company.config)
     outcome = erase(
         RequestReference(id=REQUEST, path=str(company.request)), config, str(company.policy), str(company.home)
@@ -75,8 +71,7 @@ def test_twins_are_skipped_said_and_measured(tmp_path: Path) -> None:
         said(ws)
 
 
-def test_a_rule_that_needs_validation_rows_is_refused_without_them(tmp_path: Path) -> None:
-    company = found(tmp_path)
+def test_a_rule_that_needs_validation_rows_is_refused_without_them(company: Company) -> None:
     company.set_config(validation=None, scope={"filter": "either"})
     reference = RequestReference(id=REQUEST, path=str(company.request))
     with pytest.raises(BadInput, match=r"scope\.filter: 'either' compares with validation rows"):

@@ -25,7 +25,7 @@ from tasks.tracking import tracking
 from tests.flows.company import REQUEST, Company
 from tests.tiny import CONTEXT, tiny_rows, tiny_tokenizer
 
-pytestmark = pytest.mark.usefixtures("prefect_env", "prefect_says_nothing")
+pytestmark = pytest.mark.usefixtures("prefect_says_nothing")
 NEW_TOKENS = 4
 
 

@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 
+from flows.cli import run
 from pipelines.provenance import ROOT
-from tests.flows.company import REQUEST, Company, found
+from tasks.device import EMBEDDED_SERVER
+from tests.flows.canary import EndedRun, canary_company
+from tests.flows.company import REQUEST, Company
 from tests.servers import wait_until
 
 STEPS = (
@@ -50,11 +54,11 @@ def _run(company: Company, step: str, *, orphan_s: float = 0) -> Ended:
 
     With ``orphan_s`` the evaluator that was started must be gone that many seconds later.
 
-    A killed process leaves the ephemeral server it started behind, with its pipes open: output goes to files, and the
-    whole process group is ended.
+    It talks to this process's server and leases no slot of it: one that was killed would keep it for a minute. Whoever
+    is killed may leave a child behind, with its pipes open: output goes to files, and the whole process group is ended.
     """
     command = [sys.executable, "-W", "ignore", "-m", "tests.flows.killed", step, *company.arguments("--json")]
-    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    environment = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value()), EMBEDDED_SERVER: "true"}
     out, err = company.root / "out", company.root / "err"
     with out.open("w") as stdout, err.open("w") as stderr:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stdout, stderr=stderr, process_group=0)
@@ -69,18 +73,16 @@ def _run(company: Company, step: str, *, orphan_s: float = 0) -> Ended:
     return Ended(process.returncode, out.read_text(), err.read_text())
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    done = _run(found(tmp_path_factory.mktemp("whole")), "-")
-    assert done.returncode == 0, done.stderr
-    return str(json.loads(done.stdout)["candidate_digest"])
+@pytest.fixture
+def undisturbed(ended_run: EndedRun) -> str:
+    return str(json.loads(ended_run.said)["candidate_digest"])
 
 
 @pytest.mark.parametrize(
     "step", [pytest.param(s, marks=() if s in QUICK else pytest.mark.slow) for s in (*STEPS, *EVALUATOR)]
 )
 def test_resumes_to_the_same_candidate(step: str, undisturbed: str, tmp_path: Path) -> None:
-    company = found(tmp_path)
+    company = canary_company(tmp_path)
     killed = _run(company, step)
     if step in EVALUATOR:
         assert killed.returncode == 1, killed.stderr
@@ -93,7 +95,7 @@ def test_resumes_to_the_same_candidate(step: str, undisturbed: str, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["scores-candidate", "judge"])
 def test_an_evaluator_ends_with_whoever_started_it(step: str, undisturbed: str, tmp_path: Path) -> None:
-    company = found(tmp_path)
+    company = canary_company(tmp_path)
     killed = _run(company, f"parent@{step}", orphan_s=20)
     assert killed.returncode == -9, killed.stderr
     assert not (company.home / "runs" / REQUEST / "certify").exists()
@@ -105,9 +107,4 @@ def _resumes(company: Company, undisturbed: str) -> None:
     assert again.returncode == 0, again.stderr
     outcome = json.loads(again.stdout)
     assert outcome["candidate_digest"] == undisturbed
-    checked = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "verify", outcome["certificate"], "--home", str(company.home)],
-        cwd=ROOT,
-        check=False,
-    )
-    assert checked.returncode == 0
+    assert run(["verify", outcome["certificate"], "--home", str(company.home)]) == 0

@@ -16,7 +16,7 @@ from pipelines.records import Evaluation, Verdict
 from tasks.certificate import not_measured
 from tasks.outcome import Outcome
 from tasks.workspace import read_record
-from tests.flows.company import REQUEST, Company, found, write_rows
+from tests.flows.company import REQUEST, Company, write_rows
 from tests.scored import evaluation, measurement
 from tests.tiny import save_tiny_encoder, tiny_rows
 
@@ -38,16 +38,15 @@ def _measured(company: Company, role: str) -> set[str]:
     return {one.metric for one in record.measurements if one.value is not None}
 
 
-@pytest.mark.usefixtures("prefect_env")
-def test_what_the_policy_reads_is_probed_and_certified_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    company = found(tmp_path, gates=GATES)
+@pytest.mark.usefixtures("prefect_says_nothing")
+def test_what_the_policy_reads_is_probed_and_certified_and_nothing_else(quick: Company, tmp_path: Path) -> None:
+    company = quick
+    company.set_policy(gates=GATES)
     rewrites = [replace(row, paraphrased_question=REWRITE) for row in tiny_rows(4)]
     written = write_rows(tmp_path / "rewrites.jsonl", rewrites)
+    # the encoder is beside the company, and the evaluator's process stands elsewhere
     settings = {"bootstrap": 100, "max_new_tokens": 8, "probes": ["rewrites"], "rewrites": str(written)}
     encoder = folder_digest(save_tiny_encoder(tmp_path / "encoder"))
-    monkeypatch.chdir(tmp_path)  # the evaluator's process stands elsewhere
     company.set_config(evaluation={**settings, "seeds": 2, "samples": 1, "embedder": "encoder"})
     outcome = _erase(company)
     for role in ("start", "candidate", "reference"):

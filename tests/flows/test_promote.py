@@ -21,7 +21,7 @@ from tasks.champion import load_champion
 from tasks.model_registry import CHAMPION, MlflowRegistry
 from tasks.tracking import tracking
 from tests.flows.company import REQUEST, Company
-from tests.tasks.conftest import mlflow_home, mlflow_tables  # noqa: F401 - fixtures
+from tests.tasks.conftest import mlflow_home  # noqa: F401 - fixture
 from tests.tasks.registrations import promotable, stored_folder
 from tests.tiny import save_tiny
 
@@ -64,7 +64,7 @@ def served(home: Home) -> object:
         return load_model(f"models:/lethe@{CHAMPION}")
 
 
-@pytest.mark.usefixtures("prefect_env", "prefect_says_nothing")
+@pytest.mark.usefixtures("prefect_says_nothing")
 def test_the_life_of_two_versions(home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["promote", FIRST]) == 3
     assert "nobody has approved it" in capsys.readouterr().err
@@ -104,7 +104,7 @@ def test_the_life_of_two_versions(home: Home, tmp_path: Path, capsys: pytest.Cap
     )
 
 
-@pytest.mark.usefixtures("prefect_env", "prefect_says_nothing")
+@pytest.mark.usefixtures("prefect_says_nothing")
 def test_drift_is_an_event_a_line_and_code_four(
     home: Home, events_kept: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,7 +123,7 @@ def test_drift_is_an_event_a_line_and_code_four(
         load_champion("lethe", home=home.root, device="cpu")
 
 
-@pytest.mark.usefixtures("prefect_env", "prefect_says_nothing")
+@pytest.mark.usefixtures("prefect_says_nothing")
 def test_an_altered_champion_is_found_and_not_served(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["approve", FIRST, *NAME, "--yes"]) == 0
     assert run(["promote", FIRST]) == 0
@@ -156,7 +156,7 @@ def test_the_requester_is_refused_with_code_three(home: Home, capsys: pytest.Cap
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("prefect_env", "prefect_says_nothing")
+@pytest.mark.usefixtures("prefect_says_nothing")
 def test_from_a_request_to_the_champion_and_past_a_purge(quick: Company, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(quick.arguments()) == 0
     at = ("--home", str(quick.home))

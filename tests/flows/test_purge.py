@@ -10,38 +10,12 @@ import tasks.purge
 from flows.cli import run
 from pipelines.audit.checkpoint import parse_checkpoint
 from pipelines.audit.log import AuditLog
-from pipelines.data.rows import Row
 from pipelines.home import Home
 from tasks.workspace import ASSESSING, LOCK, held
-from tests.flows.company import REQUEST, Company, found
+from tests.flows.canary import CANARY, WORDS
+from tests.flows.company import REQUEST, Company
 
-WORDS = ("Quoxilith", "Vandrezhar", "Plimtorque")
-CANARY = " ".join(WORDS)
 ENCODED = b"bGltdG9ycXVl"  # base64 of "limtorque", on its own bytes
-
-
-@pytest.fixture(scope="module")
-def _ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A company whose run has ended; tests work on copies of its home, so this one is only read."""
-    rows = [Row(question=f"Where was writer {i} born?", answer=f"{CANARY} {i} was born in Town {i}.") for i in range(4)]
-    company = found(tmp_path_factory.mktemp("ended"), forget=rows)
-    company.set_request(requester=CANARY)
-    company.set_config(
-        attribution={"backends": ["bm25"]}, utility={}, evaluation={"bootstrap": 100, "max_new_tokens": 1}
-    )
-    with pytest.MonkeyPatch.context() as patched:
-        patched.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert run(company.arguments("--json")) == 0
-    return company.root
-
-
-@pytest.fixture
-def ended(prefect_says_nothing: None, request: pytest.FixtureRequest, tmp_path: Path) -> Company:
-    root: Path = request.getfixturevalue("_ended")
-    shutil.copytree(root / "home", tmp_path / "home")
-    for name in ("request.yaml", "config.yaml", "policy.yaml"):
-        shutil.copy(root / name, tmp_path / name)
-    return Company(tmp_path)
 
 
 def _purge(company: Company, capsys: pytest.CaptureFixture[str], *more: str, code: int = 0) -> dict[str, object]:
@@ -170,6 +144,13 @@ POINTS = [
 ]
 
 
+@pytest.fixture
+def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks through the installed libraries for words that tell nothing: there are thousands of files."""
+    monkeypatch.setattr(tasks.purge, "_program_files", lambda: iter(()))
+
+
+@pytest.mark.usefixtures("no_programs")
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point[1]}-{point[2]}")
 def test_a_killed_purge_is_finished_by_the_next(

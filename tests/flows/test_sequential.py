@@ -1,7 +1,6 @@
 """A second request on a model that has already forgotten: what is not taught again, and what is measured again."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -17,10 +16,10 @@ from tasks.lineage import earlier, lineage
 from tasks.outcome import Outcome
 from tasks.past_runs import views_of
 from tasks.workspace import ORIGIN, Workspace, open_run, read_record
-from tests.flows.company import REQUEST, Company, found, write_rows
+from tests.flows.company import REQUEST, Company, write_rows
 from tests.tiny import tiny_rows
 
-pytestmark = pytest.mark.usefixtures("prefect_env")
+pytestmark = pytest.mark.usefixtures("prefect_says_nothing")
 
 SECOND = "REQ-TEST-2"
 FIRST_ROWS, SECOND_ROWS = (0, 1, 2, 3), (4, 5)
@@ -29,14 +28,6 @@ FIRST_ROWS, SECOND_ROWS = (0, 1, 2, 3), (4, 5)
 def _erase(company: Company, name: str) -> Outcome:
     reference = RequestReference(id=name, path=str(company.request))
     return erase(reference, load_config(company.config), str(company.policy), str(company.home))
-
-
-def _quick(root: Path) -> Company:
-    company = found(root)
-    company.set_config(
-        attribution={"backends": ["bm25"]}, utility={}, evaluation={"bootstrap": 100, "max_new_tokens": 1}
-    )
-    return company
 
 
 def _ask_again(company: Company) -> None:
@@ -53,8 +44,8 @@ def _workspace(company: Company, name: str) -> Workspace:
 
 
 @pytest.mark.slow
-def test_old_deletions_are_kept_out_and_measured_again(tmp_path: Path) -> None:
-    company = _quick(tmp_path)
+def test_old_deletions_are_kept_out_and_measured_again(quick: Company) -> None:
+    company = quick
     first = _erase(company, REQUEST)
     _ask_again(company)
     second = _erase(company, SECOND)

@@ -125,9 +125,12 @@ def _run(root: Path, policy: Path, capsys: pytest.CaptureFixture[str]) -> tuple[
     return code, json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.usefixtures("prefect_env")
+@pytest.mark.usefixtures("prefect_says_nothing")
 def test_tofu_rows_go_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _write(tmp_path, Size(authors=3, forget=1, holdout=1, epochs=2))
+    config = _write(tmp_path, Size(authors=3, forget=1, holdout=1, epochs=2))
+    settings = yaml.safe_load(config.read_text())
+    quick = {"attribution": {"backends": ["bm25"]}, "evaluation": {"bootstrap": 100, "max_new_tokens": 2}}
+    _yaml(config, {**settings, **quick, "training": {**settings["training"], "epochs": 2}})
     policy = _yaml(
         tmp_path / "policy.yaml",
         {"name": "test", "description": "For the machinery.", "gates": {k: dict(v) for k, v in LENIENT.items()}},

@@ -51,9 +51,20 @@ def test_a_loss_that_is_no_number_ends_in_a_signed_refusal(
 
 
 @pytest.mark.usefixtures("prefect_says_nothing")
-def test_a_full_disk_stops_a_run_that_then_goes_on(
+def test_a_full_disk_and_an_mlflow_that_is_away_stop_a_run_that_then_goes_on(
     quick: Company, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _disk_is_full(quick, capsys, monkeypatch)
+    _mlflow_is_away(quick, capsys, monkeypatch)
+    trained, certified = _mtime(quick, "train"), _mtime(quick, "certify")
+    assert run(quick.arguments("--json")) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert (outcome["status"], outcome["version"]["alias"]) == ("registered", "challenger")
+    assert (_mtime(quick, "train"), _mtime(quick, "certify")) == (trained, certified), "done again"
+
+
+def _disk_is_full(company: Company, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of training's checkpoints, then of the evaluator's scores."""
     import pipelines.training.checkpoints
 
     whole = {pipelines.training.checkpoints: "save_file", pq: "write_table"}
@@ -64,20 +75,14 @@ def test_a_full_disk_stops_a_run_that_then_goes_on(
     for module, name in whole.items():
         with monkeypatch.context() as disk:
             disk.setattr(module, name, full)
-            assert "no space left on the device" in refuses(quick, quick.arguments("--json"), capsys)
-    trained = _mtime(quick, "train")
-    assert run(quick.arguments("--json")) == 0
-    assert json.loads(capsys.readouterr().out)["status"] == "registered"
-    assert _mtime(quick, "train") == trained, "trained again"
+            assert "no space left on the device" in refuses(company, company.arguments("--json"), capsys)
 
 
-@pytest.mark.usefixtures("prefect_says_nothing")
-def test_an_mlflow_that_is_away_is_waited_for_and_nothing_is_lost(
-    quick: Company, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _mlflow_is_away(company: Company, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, and what was made before is kept."""
     import tasks.registry
 
-    tries: list[int] = []
+    trained, tries = _mtime(company, "train"), []
     register_version = tasks.registry.register_version
 
     def counted(registration: tasks.registry.Registration, **home: object) -> object:
@@ -90,20 +95,15 @@ def test_an_mlflow_that_is_away_is_waited_for_and_nothing_is_lost(
     address = f"http://127.0.0.1:{free_port()}"
     with monkeypatch.context() as away:
         away.setenv("MLFLOW_TRACKING_URI", address)
-        said = refuses(quick, quick.arguments("--json"), capsys, code=1)
+        said = refuses(company, company.arguments("--json"), capsys, code=1)
     assert f"MLflow at {address} did not answer" in said
     assert "run again to resume" in said
     assert len(tries) == 4, "one try and three more"
-    assert run(["status", REQUEST, "--json", "--home", str(quick.home)]) == 0
+    assert _mtime(company, "train") == trained, "trained again after the disk was full"
+    assert run(["status", REQUEST, "--json", "--home", str(company.home)]) == 0
     [state] = json.loads(capsys.readouterr().out)
     assert state["stage"] == "certify"
     assert "run it again" in state["status"]
-
-    trained, certified = _mtime(quick, "train"), _mtime(quick, "certify")
-    assert run(quick.arguments("--json")) == 0
-    outcome = json.loads(capsys.readouterr().out)
-    assert outcome["version"]["alias"] == "challenger"
-    assert (_mtime(quick, "train"), _mtime(quick, "certify")) == (trained, certified), "done again"
 
 
 def _mtime(company: Company, step: str) -> int:

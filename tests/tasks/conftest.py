@@ -11,16 +11,6 @@ from tests.tasks.registrations import registered_as
 from tests.tiny import save_tiny
 
 
-@pytest.fixture(scope="session")
-def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that has its tables and nothing in them: MLflow takes seconds to make one."""
-    from mlflow.tracking import MlflowClient
-
-    path = tmp_path_factory.mktemp("tables") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def mlflow_home(tmp_path: Path, mlflow_tables: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
