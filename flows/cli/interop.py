@@ -101,7 +101,7 @@ def _document(view: "View") -> dict[str, object]:
 def _lines(view: "View") -> Iterator[tuple[str, ...]]:
     for curve in view.curves:
         for point in curve.points:
-            found, along = point.measurement, f"{point.x} {view.axis}" if view.axis else ""
+            found, along = point.measurement, f"{view.axis}: {point.x}" if view.axis else ""
             interval = "-" if found.low is None else f"[{found.low:.3g}, {found.high:.3g}]"
             yield (view.title, curve.name, point.request_id, along, _cell(found.value), interval)
 

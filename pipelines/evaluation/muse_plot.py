@@ -3,11 +3,19 @@
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from pipelines.evaluation.muse import Curve, View
 from pipelines.report.plots import ROLES, drawing, svg_of, whiskers
 
-KINDS = {"retain": ROLES["start"], "forget": ROLES["candidate"], "earlier": ROLES["reference"]}
+KINDS = {"retain": "#1a7f37", "forget": "#0b62b8", "earlier": "#8250df"}
+"""Colours of the curves, which are all of candidates; no model's but the candidate's own."""
+
+MARKERS = {"retain": "s-", "forget": "o-", "earlier": "^--"}
+WIDTH_IN = 7.2
+APART = 0.012
+"""Between curves, as a share of the axis, so that no interval hides another."""
+
 NOTHING = "not measured"
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 """A picture that stands in a page needs none; a file does."""
@@ -15,9 +23,10 @@ NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/
 
 def muse_svg(views: Sequence[View]) -> str:
     """All views in a grid, as a file of its own; a view that is missing is named as such."""
-    with drawing(height=1.75 * ((len(views) + 1) // 2)) as figure:
-        for axes, view in zip(figure.subplots((len(views) + 1) // 2, 2, squeeze=False).flat, views, strict=False):
-            axes.set_title(view.title, fontsize=8.5)
+    n_rows = (len(views) + 1) // 2
+    with drawing(height=2.0 * n_rows, width=WIDTH_IN) as figure:
+        for axes, view in zip(figure.subplots(n_rows, 2, squeeze=False).flat, views, strict=False):
+            axes.set_title(view.title, fontsize=8.5, loc="left")
             axes.set_axisbelow(True)
             if view.axis and view.curves:
                 _draw_curves(axes, view)
@@ -26,6 +35,7 @@ def muse_svg(views: Sequence[View]) -> str:
             else:
                 axes.text(0.5, 0.5, NOTHING, ha="center", va="center", transform=axes.transAxes)
                 axes.set_axis_off()
+        _explain(figure)
         return svg_of(figure).replace("<svg", f"<svg {NAMESPACES}", 1)
 
 
@@ -42,19 +52,28 @@ def _draw_bars(axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def _draw_curves(axes: Axes, view: View) -> None:
-    for curve in view.curves:
+    places = sorted({point.x for curve in view.curves for point in curve.points})
+    step = APART * max(places[-1] - places[0], 1)
+    for shift, curve in enumerate(view.curves):
         measured = [point.measurement for point in curve.points]
         axes.errorbar(
-            [point.x for point in curve.points],
+            [point.x + (shift - 1) * step for point in curve.points],
             [m.value or 0.0 for m in measured],
             yerr=whiskers(measured),
-            fmt="o-",
+            fmt=MARKERS[curve.name],
             markersize=3.5,
             capsize=2,
             color=KINDS[curve.name],
             label=curve.name,
         )
-    axes.set_xticks(sorted({point.x for curve in view.curves for point in curve.points}))
+    axes.set_xticks(places)
     axes.set_xlabel(view.axis)
     axes.set_ylim(0.0, 1.02)
-    axes.legend()
+
+
+def _explain(figure: Figure) -> None:
+    """One legend for all curves, below them, where it hides nothing."""
+    named = [axes.get_legend_handles_labels() for axes in figure.axes]
+    curves = {label: handle for handles, labels in named for handle, label in zip(handles, labels, strict=True)}
+    if curves:
+        figure.legend(curves.values(), curves.keys(), loc="outside lower center", ncols=len(curves))

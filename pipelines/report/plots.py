@@ -18,6 +18,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
+from pipelines.gates.general_tasks import LOST, MEASURED
 from pipelines.records import Evaluation, Measurement
 from pipelines.report.data import Band, ReportData
 
@@ -50,12 +51,16 @@ ASKED = (
     "few_shot",
     "prefix_jailbreak",
     "role_play_jailbreak",
+    "rewrites",
     "worst_case",
 )
 """Of the probes' measures, those that ask in another way."""
 
 KEPT = ("model_utility", "probability", "rouge")
 COMPOSITE = "utility"
+MOST_GENERAL = 12
+"""Bars of general tasks; the table has all of them."""
+
 MEMBERSHIP = ("min_k", "min_k_plus_plus")
 MOST_POINTS = 400
 MOST_LETTERS = 36
@@ -97,9 +102,10 @@ def asking_plot(data: ReportData) -> str | None:
 
 def kept_plot(data: ReportData) -> str | None:
     """What each model still does on everything that was to be kept."""
-    measured = (m.split for evaluation in data.evaluations for m in evaluation.measurements)
-    splits = tuple(dict.fromkeys(split for split in measured if split not in ("forget", "holdout")))
-    return _bars(_lines(data, KEPT, splits=splits))
+    measured = [m for evaluation in data.evaluations for m in evaluation.measurements]
+    splits = tuple(dict.fromkeys(m.split for m in measured if m.split not in ("forget", "holdout")))
+    general = dict.fromkeys(m.metric for m in measured if m.metric.startswith(MEASURED) and not m.metric.endswith(LOST))
+    return _bars([*_lines(data, KEPT, splits=splits), *_lines(data, tuple(general), splits=splits)[:MOST_GENERAL]])
 
 
 def membership_plot(data: ReportData) -> str | None:
@@ -214,12 +220,12 @@ def _draw_band(axes: Axes, band: Band | None) -> None:
 
 
 @contextmanager
-def drawing(*, height: float) -> Iterator[Figure]:
+def drawing(*, height: float, width: float = WIDTH_IN) -> Iterator[Figure]:
     """A figure in the page's style; whatever the caller's own settings are, they hold again afterwards."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         yield figure
 

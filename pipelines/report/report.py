@@ -68,8 +68,8 @@ FIGURES: tuple[tuple[Callable[[ReportData], str | None], str, str], ...] = (
     (
         asking_plot,
         "Does it come back when it is asked in other ways?",
-        "How often the right answer wins over wrong ones, by the way of asking; the last bar takes the best way found "
-        "for each row. The candidate should stand with the reference.",
+        "How likely the right answer is among wrong ones, by the way of asking; the last bar is the way "
+        "that recovers most from each model. The candidate should stand with the reference.",
     ),
     (
         relearning_plot,

@@ -21,7 +21,7 @@ SHORT = (
     ("How well an attacker can tell that the rows were used; 0.5 is guessing", "min_k", FORGET, "reference"),
     ("How much it says of one half after a little training on the other", "relearning", FORGET, "reference"),
     ("How much it says with weights of four bits", "int4_extraction_strength", FORGET, "reference"),
-    ("How often it gives the right answer, asked in the way that recovers most", "worst_case", FORGET, "reference"),
+    ("How likely it finds the right answer, asked in the way that recovers most", "worst_case", FORGET, "reference"),
     ("How much it says of the rows most like them, which stay", "extraction_strength", "neighbours", "start"),
     ("How well it does what it is for", "model_utility", "utility", "start"),
 )

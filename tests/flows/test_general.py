@@ -134,8 +134,9 @@ def _check_what_was_measured(company: Company, outcome: Outcome) -> None:
         lost.value
     ]
     page = Path(outcome.report).read_text()
-    assert "General tasks: acc" in page
-    assert "General tasks: lost against the start model, acc" in page
+    kept = page.split("<b>What stays</b>")[1]
+    assert ">General tasks: acc<" in kept
+    assert ">General tasks: lost against the start model, acc<" in kept
     assert "General capability kept" in page
 
 

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 import matplotlib as mpl
 import pytest
 
+from pipelines.probes import PROBES
 from pipelines.report import curves, distributions, plots
 from pipelines.report.data import Band, MetricNote, ReportData, TrainingPoint
 from tests.pipelines.report import sample
@@ -152,3 +153,32 @@ def test_a_curve_runs_by_strength_and_a_model_that_was_not_attacked_has_none() -
     alone = curves.depth_plot(data.model_copy(update={"evaluations": (without, *data.evaluations[1:])}))
     assert alone is not None
     assert plots.ROLES["start"] not in alone
+
+
+def test_every_probe_that_asks_in_another_way_has_its_bar() -> None:
+    others = {"relearning", "quantisation", "pruning", "depth", "logit_lens"}
+    bars = {name.rstrip("_0123456789") for name in plots.ASKED}
+    assert bars == set(PROBES) - others
+    found = sample.measured("rewrites", "forget", 0.4)
+    data = sample.registered()
+    changed = data.evaluations[1].model_copy(update={"measurements": (found,)})
+    labels = texts(parsed(plots.asking_plot(data.model_copy(update={"evaluations": (changed,)}))))
+    assert "Rewrites" in labels
+
+
+def test_general_tasks_stand_with_what_was_to_be_kept_as_far_as_there_is_room() -> None:
+    """Two models were asked, so two bars each; what was lost is in the table alone."""
+    data = sample.registered()
+    tasks = [f"task_{i:02}" for i in range(plots.MOST_GENERAL + 1)]
+    general = tuple(sample.measured("lm_eval_acc", task, 0.5) for task in tasks)
+    lost = sample.measured("lm_eval_acc_lost", tasks[0], 0.01)
+    start, candidate, _ = data.evaluations
+    asked = (
+        start.model_copy(update={"measurements": general}),
+        candidate.model_copy(update={"measurements": (*general, lost)}),
+    )
+    notes = (MetricNote(metric="lm_eval_acc", title="General tasks: acc", source="arXiv 2405.14782"),)
+    root = parsed(plots.kept_plot(data.model_copy(update={"evaluations": asked, "metric_notes": notes})))
+    labels = [text for text in texts(root) if text.startswith("General tasks")]
+    assert sorted(labels) == [f"General tasks: acc, task {i:02}" for i in range(plots.MOST_GENERAL)]
+    assert [len(bar_lengths(root, colour)) for colour in plots.ROLES.values()] == [plots.MOST_GENERAL] * 2 + [0]
