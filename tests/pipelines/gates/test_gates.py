@@ -10,7 +10,7 @@ from pipelines.evaluation.judgement import check_policy
 from pipelines.evaluation.probing import wanted_probes
 from pipelines.evaluation.statistics import Interval
 from pipelines.gates import GATES, Judged
-from pipelines.gates.base import all_of, at_least, at_most, within
+from pipelines.gates.base import at_least, at_most, within
 from pipelines.records import GateResult
 from tests.scored import evaluation, measurement
 
@@ -163,11 +163,6 @@ def test_margins_are_shares_of_what_each_mark_allows() -> None:
     assert within("gap", interval=Interval(low=-0.09, high=0.02), centre=0.0, margin=0.06).margin == pytest.approx(-0.5)
     assert at_least("utility", low=0.85, limit=0.81, best=0.9).margin == pytest.approx(4 / 9)
     assert at_most("gap", high=0.05, limit=0.0).margin == pytest.approx(-0.05)
-
-
-def test_the_tightest_of_several_marks_is_the_one_with_the_least_share_left() -> None:
-    narrow, wide = at_most("narrow", high=0.04, limit=0.05), at_most("wide", high=0.75, limit=1.0)
-    assert all_of([wide, narrow]) == narrow
 
 
 def test_a_result_carries_its_margin_and_none_where_nothing_was_measured() -> None:

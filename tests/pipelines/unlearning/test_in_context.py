@@ -19,7 +19,15 @@ from pipelines.records import ModelRef
 from pipelines.scoring.questions import Asked
 from pipelines.scoring.table import Variant
 from pipelines.settings import TrainingSettings
-from pipelines.unlearning.in_context import CONTEXT_FILE, Context, Guarded, beside, load_context, save_context
+from pipelines.unlearning.in_context import (
+    CONTEXT_FILE,
+    Context,
+    Guarded,
+    beside,
+    load_context,
+    refuse_guarded,
+    save_context,
+)
 from pipelines.unlearning.job import encode_set
 from pipelines.unlearning.stages import unlearn
 from tests.jobs import FORGET, PROMPT, RETAIN, save_taught, tiny_job
@@ -155,3 +163,11 @@ def test_the_scores_are_those_of_the_prompt_written_out(model: ModelRef, candida
 def test_settings_of_a_training_are_refused(model: ModelRef) -> None:
     with pytest.raises(BadInput, match="the only stop rule that it takes is 'epochs'"):
         tiny_job(model, method="in_context", training=TrainingSettings(stop="holdout"))
+
+
+def test_weights_of_a_guarded_model_are_not_worked_on(model: ModelRef, candidate: Path) -> None:
+    """With its context at hand it loads, so nothing else would stop it from passing for a model to begin with."""
+    refuse_guarded(Path(model.path))
+    assert load_model(candidate, device=CPU).context is not None
+    with pytest.raises(BadInput, match="its weights are those of the model that it was made from"):
+        refuse_guarded(candidate)
