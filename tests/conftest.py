@@ -1,5 +1,6 @@
 """Every test runs silent, offline, seeded and under a home of its own; those that need Prefect share one server."""
 
+import gc
 import os
 import random
 import shutil
@@ -64,6 +65,13 @@ def _own_home_and_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         sys.modules["numpy"].random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_there_stays() -> None:
+    """Every training ends by collecting garbage: let it not look through a million objects of the libraries for it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
