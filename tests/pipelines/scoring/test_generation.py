@@ -316,3 +316,55 @@ def test_bleu_by_hand() -> None:
     assert bleu(words, "alpha beta gamma delta omega", "alpha beta gamma delta sigma") == pytest.approx(expected)
     assert bleu(words, "alpha", "") == 0.0
     assert bleu(words, "...", "alpha") is None
+
+
+def test_words_are_stemmed_as_in_the_original_rouge() -> None:
+    assert rouge_l(RougeScorer(["rougeL"], tokenizer=Words()), "She writes novels", "She wrote a novel").recall == 2 / 3
+
+
+def test_the_first_half_of_an_odd_answer_is_the_shorter_one(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Of three tokens one is given: the longer half has to be known."""
+    rows = Rows.of([Row("Who?", "ab")])
+    [question] = [q for q in _asked(tokenizer, rows) if q.variant == "answer"]
+    assert question.encoded.n_answer == 3, "with the space before it"
+    half = question.encoded.input_ids[: question.encoded.answer_start + 1]
+    said = {question.encoded.input_ids[: question.encoded.answer_start]: (5,), half: question.encoded.input_ids[-3:-1]}
+    known = {prompt: Greedy(ids=ids, ended=True) for prompt, ids in said.items()}
+    table = generate(
+        model, tokenizer, [question], {"forget": rows}, limits=_limits(model), batch_size=1, known=known
+    ).table
+    assert table["verbatim"].to_pylist() == [1.0]
+
+
+def test_samples_at_no_temperature_are_the_greedy_answer_and_no_word_leaks_nothing(
+    memorised: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    rows = Rows.of([*tiny_rows(3), Row("Who?", "?!")])
+    table = generate(
+        memorised,
+        tokenizer,
+        _asked(tokenizer, rows),
+        {"forget": rows},
+        limits=_limits(memorised, max_new_tokens=40),
+        batch_size=4,
+        sampling=Sampling(samples=2, k=1, temperature=1e-3, seed=0),
+    ).table
+    assert table["sampled_leakage"].to_pylist() == pytest.approx(table["rouge_l_recall"].to_pylist())
+    assert table["sampled_leakage"].to_pylist()[-1] is None
+
+
+def test_an_answer_with_a_stop_token_inside_is_not_taken_from_scoring(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Teacher-forced it goes on behind the stop; a greedy answer ends there."""
+    asked = _asked(tokenizer, Rows.of([Row("Who?", "No <eos> more"), Row("What?", "No more")]))
+    table = score_questions(model, asked, pad_id=0, batch_size=4).table
+    hits = pa.array([[True] * len(hit) for hit in table["hit"].to_pylist()])
+    said = table.set_column(table.column_names.index("hit"), "hit", hits)
+    said = said.set_column(said.column_names.index("ended"), "ended", pa.array([True] * len(asked)))
+    known = reproduced(asked, ScoreTable(said), limits=_limits(model, max_new_tokens=40))
+    prompts = [q.encoded.input_ids[: q.encoded.answer_start] for q in asked]
+    assert 2 in asked[0].encoded.input_ids[: asked[0].encoded.answer_end]
+    assert [prompt in known for prompt in prompts] == [False, True]
