@@ -1,9 +1,10 @@
 """What is freed goes back to the system at once while a block runs, so that a process's memory is what it has alive.
 
 glibc keeps freed blocks for reuse up to a size that it raises to 32 MiB by itself. A training step frees its tensors in
-an order that leaves holes among them: without this a process holds a quarter more than it ever uses. The price is that
-large blocks are fetched from the system anew. With another C library nothing changes. The limit is the process's, so it
-holds for other threads too.
+an order that leaves holes among them: without this a process holds a quarter more than it ever uses; logits of a large
+vocabulary, a chunk after the other, hold up to twice what one chunk takes. The price is that large blocks are fetched
+from the system anew. With another C library nothing changes. The limit is the process's, so it holds for other threads
+too.
 """
 
 import ctypes
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 _MMAP_THRESHOLD = -3
 """``M_MMAP_THRESHOLD`` of glibc's malloc.h: blocks of this size and more are mapped one by one."""
 
-WHILE_TRAINING = 2**20
+MEANWHILE = 2**20
 OTHERWISE = 2**25
 """Bytes; the second is where glibc's own adjustment ends in a process that has freed large tensors."""
 
@@ -26,7 +27,7 @@ def freed_at_once() -> Iterator[None]:
         yield
         return
     library.malloc_trim(0)
-    library.mallopt(_MMAP_THRESHOLD, WHILE_TRAINING)
+    library.mallopt(_MMAP_THRESHOLD, MEANWHILE)
     try:
         yield
     finally:

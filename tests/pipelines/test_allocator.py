@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.base import memory_mib
-from pipelines.training.allocator import freed_at_once
+from pipelines.allocator import freed_at_once
 
 GLIBC = hasattr(ctypes.CDLL(None), "mallopt")
 
