@@ -19,9 +19,10 @@ def task_folder(root: Path) -> Path:
     rows = [{"question": f"Town {i}?", "choices": ["Oslo", "Rome", "Paris"], "label": i % 3} for i in range(ROWS)]
     (folder / "towns.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "code.py").write_text(
-        "import logging, sys\n"
+        "import logging, subprocess, sys\n"
         "def told(dataset):\n"
         f"    print('{SAID}'); print('{SAID}', file=sys.stderr); logging.getLogger('lm_eval').error('{SAID}')\n"
+        f"    subprocess.run(['sh', '-c', 'echo {SAID}; echo {SAID} >&2'])\n"
         "    return dataset\n"
     )
     task: dict[str, Any] = {

@@ -97,8 +97,9 @@ def evaluate(  # noqa: PLR0917 - one parameter per option
     _check_out(shape, out)
     folder, form = opened(home), prompt_format(prompt, chat=chat)
     chosen: dict[str, object] = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "seeds": seeds}
-    chosen |= _general(lm_eval, lm_eval_tasks)
-    settings = _settings(chosen, metrics=metrics, probes=_probes(probes), more=set_ or [])
+    settings = _settings(
+        chosen | _general(lm_eval, lm_eval_tasks), metrics=metrics, probes=_probes(probes), more=set_ or []
+    )
     tasks = _tasks(settings)
     models = _models({"start": start, "candidate": model, "reference": reference})
     splits = _splits({"forget": forget, "retain": retain, "holdout": holdout}, utility or [])
@@ -219,7 +220,7 @@ def _tell(
     counts = ", ".join(f"{name} {count}" for name, count in rows.items())
     seeds = len(measured[0].by_seed)
     drawn = f", all of {seeds} seeds (± deviation between them)" if seeds > 1 else ""
-    title = f"measurements with {settings.confidence:.0%} bootstrap intervals{drawn}; rows: {counts}"
+    title = f"measurements with {settings.confidence:.0%} intervals{drawn}; rows: {counts}"
     print_table(title, ("metric", "split", *found), lines)
 
 

