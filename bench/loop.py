@@ -6,7 +6,7 @@ eight retain rows per step. Throughput is that of the steps after the first; che
 training are not in it. Peak memory is that of the whole process (``VmHWM`` of Linux): interpreter, libraries, loading
 and, on our side, reference statistics, checkpoint and export too. Nothing is subtracted; what the processes hold after
 their imports is reported by itself. Our loop has freed blocks returned to the system
-(:mod:`pipelines.training.allocator`); the straightforward one runs as a script does, with the C library's own settings.
+(:mod:`pipelines.allocator`); the straightforward one runs as a script does, with the C library's own settings.
 Other work on the machine slows both; processor time is compared as well.
 """
 

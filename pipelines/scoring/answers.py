@@ -12,6 +12,7 @@ that predict them (what begins alike is one), V vocabulary, N items, S the stati
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from pipelines.allocator import freed_at_once
 from pipelines.data.encode import Encoded
 from pipelines.scoring.output_layer import Logits, one_position_out, output_layer, positions_out
 from pipelines.scoring.questions import Question
@@ -34,7 +36,7 @@ from pipelines.scoring.table import (
     Variant,
     flat_places,
 )
-from pipelines.scoring.token_statistics import OWN, STATISTICS, Targets, statistics
+from pipelines.scoring.token_statistics import CHUNK_LOGITS, OWN, STATISTICS, Targets, statistics
 from pipelines.scoring.token_tree import NODES, Packed, batches, chains, most_nodes, pack, takes_trees, trees
 
 SCORING_VERSION = "6"
@@ -177,7 +179,9 @@ def _forward(model: PreTrainedModel, passes: Sequence[Packed], whole_P: torch.Te
     first_P = np.repeat(np.cumsum([0, *(len(one.hidden_UD) for one in known[:-1])]), [len(p.node_P) for p in passes])
     node_P = torch.cat([one.node_P for one in passes]) + torch.from_numpy(first_P).to(model.device)
     targets = Targets(node_P, torch.cat([one.target_P for one in passes]), whole_P)
-    return statistics(hidden_UD, targets, known[0].logits_of, width=known[0].width)
+    width = known[0].width
+    with freed_at_once() if len(hidden_UD) * width > CHUNK_LOGITS else nullcontext():
+        return statistics(hidden_UD, targets, known[0].logits_of, width=width)
 
 
 @dataclass(frozen=True, slots=True)

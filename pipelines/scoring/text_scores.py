@@ -45,7 +45,7 @@ def rouge_l(scorer: RougeScorer, reference: str, answer: str) -> Overlap:
     """How much of the reference the answer repeats; nothing where the reference has no word."""
     if not WORD.search(reference):
         return Overlap(recall=None, f1=None)
-    if reference == answer:
+    if reference.strip() == answer.strip():  # an answer's first token may begin with a space
         return Overlap(recall=1.0, f1=1.0)
     found = scorer.score(reference, answer)["rougeL"]
     return Overlap(recall=float(found.recall), f1=float(found.fmeasure))

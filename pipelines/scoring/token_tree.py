@@ -27,7 +27,7 @@ from pipelines.scoring.output_layer import one_position_out
 NODES = 128
 """Most nodes of a tree, unless two of the longest sequences need more: attention grows with its square."""
 
-NODES_ON_CPU = 5 * NODES
+NODES_ON_CPU = 7 * NODES
 """Most nodes of a forward pass on a CPU: more fill no core better, and what a layer hands on leaves the cache."""
 
 MASK_CELLS = 2**24

@@ -21,11 +21,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer
 
+from pipelines.allocator import freed_at_once
 from pipelines.data.encode import Batch, Encoded
 from pipelines.errors import TrainingDiverged
 from pipelines.methods.base import EpochMeans, ForgetBatch, Readings
 from pipelines.scoring.likelihood import AnswerBatch, answer_batch, answer_pass, pass_rows
-from pipelines.training.allocator import freed_at_once
 from pipelines.training.arguments import arguments_of
 from pipelines.training.callback import CallBack
 from pipelines.training.checkpoints import (
