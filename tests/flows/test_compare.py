@@ -40,7 +40,8 @@ def _compare(company: Company, search: SearchSettings = TWO) -> Compared:
 
 
 def _arguments(company: Company, *more: str) -> list[str]:
-    return ["compare", *company.arguments()[1:], "--methods", "npo,grad_ascent", "--budget", "4", "--seeds", "2", *more]
+    search = ["--methods", "npo,grad_ascent", "--budget", "4", "--seeds", "2", "--finalists", "1"]
+    return ["compare", *company.arguments()[1:], *search, *more]
 
 
 def in_process(company: Company, step: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
