@@ -109,3 +109,11 @@ def test_whatever_rests_on_a_shadow_says_so_and_nothing_else_does(tmp_path: Path
     retrained = read_metrics(ours, reference=shadows[0], settings=settings, seed=0)
     plain = evaluation_of(retrained, role="candidate", model_digest=ours.model_digest).measurements
     assert not [m.metric for m in plain if "shadow" in m.version]
+
+
+@pytest.mark.parametrize("changed", ["base", "start"])
+def test_a_model_that_changed_since_intake_is_not_taken(tmp_path: Path, changed: str) -> None:
+    job = _job(tmp_path, epochs=1)
+    other = ModelRef(path=str(tmp_path / changed), digest="0" * 64)
+    with pytest.raises(BadInput, match=f"but {other.digest} is the model that was meant"):
+        train_shadow(replace(job, base=other) if changed == "base" else replace(job, start=other), 0, tmp_path / "out")
