@@ -97,9 +97,7 @@ def evaluate(  # noqa: PLR0917 - one parameter per option
     _check_out(shape, out)
     folder, form = opened(home), prompt_format(prompt, chat=chat)
     chosen: dict[str, object] = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "seeds": seeds}
-    settings = _settings(
-        chosen | _general(lm_eval, lm_eval_tasks), metrics=metrics, probes=_probes(probes), more=set_ or []
-    )
+    settings = _settings(chosen | _general(lm_eval, lm_eval_tasks), metrics=metrics, probes=_probes(probes), more=set_)
     tasks = _tasks(settings)
     models = _models({"start": start, "candidate": model, "reference": reference})
     splits = _splits({"forget": forget, "retain": retain, "holdout": holdout}, utility or [])
@@ -118,9 +116,9 @@ def evaluate(  # noqa: PLR0917 - one parameter per option
 
 
 def _settings(
-    chosen: Mapping[str, object], *, metrics: str | None, probes: tuple[str, ...], more: Sequence[str]
+    chosen: Mapping[str, object], *, metrics: str | None, probes: tuple[str, ...], more: Sequence[str] | None
 ) -> EvaluationSettings:
-    given = {**chosen, "metrics": names(metrics), "probes": probes, **read_settings(more)}
+    given = {**chosen, "metrics": names(metrics), "probes": probes, **read_settings(more or [])}
     settings = validated(EvaluationSettings, given, where="evaluation")
     from pipelines.evaluation.evaluate import select_metrics
 
