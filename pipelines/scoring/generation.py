@@ -4,8 +4,8 @@ Promises: each distinct prompt is answered once; the model's own generation sett
     say; a batch is padded on the left, and prompts that leave less room in the context are batched apart, so the batch
     size changes nothing (to rounding). An answer that the scoring pass already found to be the greedy one, token for
     token and ended, is not generated again. Plain text (no question) has no greedy answer. Of the forget set the second
-    half of each answer is also asked for after the first (verbatim memorisation), and, where samples are asked for,
-    what sampling lets out.
+    half of each answer, or text, is also asked for after the first (verbatim memorisation), and, where samples are
+    asked for, what sampling lets out.
 
 Shapes: B prompts in a batch, T tokens.
 """
@@ -28,7 +28,7 @@ from pipelines.scoring.questions import Question
 from pipelines.scoring.table import FORGET, GENERATION_SCHEMA, GenerationTable, ScoreTable, Variant
 from pipelines.scoring.text_scores import WORD, Words, bleu, distinct_ngrams, expected_best, rouge_l
 
-GENERATION_VERSION = "3"
+GENERATION_VERSION = "4"
 """Changes whenever the same model and rows could give other numbers."""
 
 Ids = tuple[int, ...]
@@ -142,10 +142,11 @@ def generate(
         progress: told of every batch.
     """
     rows = {split: list(table) for split, table in splits.items()}
-    wanted = [q for q in asked if q.variant is Variant.ANSWER and rows[q.split][q.row].question]
+    own = [q for q in asked if q.variant is Variant.ANSWER]
+    wanted = [q for q in own if rows[q.split][q.row].question]
     found = dict(known or {})
-    halved = (_prompt(q, halved=True) for q in wanted if q.split == FORGET)
-    prompts = list(dict.fromkeys([*map(_prompt, wanted), *(p for p in halved if limits.room(p) > 0)]))
+    halved = (_prompt(q, halved=True) for q in own if q.split == FORGET)
+    prompts = list(dict.fromkeys([*map(_prompt, wanted), *(p for p in halved if p and limits.room(p) > 0)]))
     missing = [prompt for prompt in prompts if prompt not in found]
     done = len(prompts) - len(missing)
     for batch in _batches(missing, limits=limits, batch_size=batch_size):
@@ -160,7 +161,9 @@ def generate(
                 row = rows[q.split][q.row]
                 sampled[i] = _sampled_leakage(model, tokenizer, q, row, limits=limits, sampling=sampling)
     right = [rows[q.split][q.row].answer for q in wanted]
-    return _compare(tokenizer, wanted, found, right, sampled=sampled, embedder=embedder)
+    answered = _compare(tokenizer, wanted, found, right, sampled=sampled, embedder=embedder)
+    plain = [q for q in own if q.split == FORGET and not rows[q.split][q.row].question]
+    return GenerationTable(pa.concat_tables([answered, _continued(tokenizer, plain, found)]))
 
 
 def _prompt(question: Question, *, halved: bool = False) -> Ids:
@@ -223,7 +226,7 @@ def _compare(
     *,
     sampled: Sequence[float | None],
     embedder: Embedder | None,
-) -> GenerationTable:
+) -> pa.Table:
     words = Words()
     scorer = RougeScorer(["rougeL"], tokenizer=words)
     answers = [found[_prompt(q)] for q in wanted]
@@ -244,7 +247,14 @@ def _compare(
         "semantic_match": embedder.similarities(pairs) if embedder else [None] * len(pairs),
         "embedder": [embedder.digest if embedder else None] * len(pairs),
     }
-    return GenerationTable(pa.table(columns, schema=GENERATION_SCHEMA))
+    return pa.table(columns, schema=GENERATION_SCHEMA)
+
+
+def _continued(tokenizer: PreTrainedTokenizerBase, plain: Sequence[Question], found: Mapping[Ids, Greedy]) -> pa.Table:
+    """Rows that ask nothing: their second half after the first, and nothing else."""
+    scorer = RougeScorer(["rougeL"], tokenizer=Words())
+    said = [{"split": q.split, "row": q.row, "verbatim": _verbatim(scorer, tokenizer, q, found)} for q in plain]
+    return pa.Table.from_pylist(said, schema=GENERATION_SCHEMA)
 
 
 def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Ids]) -> list[str]:

@@ -70,8 +70,10 @@ def _among_wrong(scores: ModelScores, split: str, right_R: Floats) -> Floats:
 
 def _right_logprob(scores: ModelScores, split: str) -> Floats:
     """The right answer in the wording that wrong ones share: paraphrased where there is such a one: value_R."""
+    said_R = np.zeros(scores.rows[split], dtype=np.bool_)
+    said_R[scores.answers.answers(split, Variant.PARAPHRASED_ANSWER).row_N] = True
     paraphrased_R = mean_logprob(scores, split, Variant.PARAPHRASED_ANSWER)
-    return np.where(np.isnan(paraphrased_R), mean_logprob(scores, split, Variant.ANSWER), paraphrased_R)
+    return np.where(said_R, paraphrased_R, mean_logprob(scores, split, Variant.ANSWER))
 
 
 def log_truth_ratio(scores: ModelScores, split: str) -> Floats:
@@ -158,7 +160,8 @@ def _lowest_mean(answers: AnswerScores, token_P: Floats) -> Floats:
     rank_P = np.arange(len(token_P)) - np.repeat(answers.offset_N, answers.length_N)
     kept_P = rank_P < np.repeat(keep_N, answers.length_N)
     total_N = np.bincount(answers.answer_P[kept_P], weights=sorted_P[kept_P], minlength=len(answers))
-    return total_N / keep_N
+    # What is no number is sorted last, where the lowest would not see it.
+    return np.where(np.logical_or.reduceat(np.isnan(token_P), answers.offset_N), np.nan, total_N / keep_N)
 
 
 def known_probability(scores: ModelScores, split: str) -> Floats:
@@ -240,7 +243,9 @@ def exposure(scores: ModelScores, split: str) -> Floats:
     if len(wrong) == 0:
         return np.full(n_rows, np.nan)
     count_R = np.bincount(wrong.row_N, minlength=n_rows)
-    ahead_R = np.bincount(wrong.row_N, weights=_answer_means(wrong) > right_R[wrong.row_N], minlength=n_rows)
+    wrong_N = _answer_means(wrong)
+    ahead_N = np.where(np.isnan(wrong_N), np.nan, wrong_N > right_R[wrong.row_N])
+    ahead_R = np.bincount(wrong.row_N, weights=ahead_N, minlength=n_rows)
     bits_R = np.log2(count_R + 1) - np.log2(ahead_R + 1)
     return np.where((count_R > 0) & np.isfinite(right_R), bits_R, np.nan)
 

@@ -223,9 +223,12 @@ def takes_trees(model: PreTrainedModel, *, longest: int) -> bool:
     """
     config = model.config.get_text_config()
     reach = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    beside = getattr(config, "window_size", None)  # GPT-Neo's, counted in places of the row, where branches lie between
     if getattr(model.config, "_attn_implementation", None) not in ("sdpa", "eager"):
         return False
     if any(isinstance(tokens, int) and longest > tokens for tokens in reach):
+        return False
+    if isinstance(beside, int) and max(NODES, 2 * longest) > beside:
         return False
     ids = [(at * 7 + 3) % config.vocab_size for at in range(2 * PARTS - SHARED + 2)]
     one, other = ids[: PARTS + 1], ids[:SHARED] + ids[PARTS + 1 :]

@@ -171,6 +171,17 @@ EVERY = (
 )
 
 
+OF_TOKENS = (
+    row_values.probability,
+    row_values.extraction_strength,
+    row_values.exact_memorization,
+    row_values.min_k,
+    row_values.entropy,
+    row_values.log_rank,
+    row_values.zlib_score,
+)
+
+
 @pytest.mark.parametrize("value", EVERY, ids=lambda value: value.__name__)
 def test_rows_that_lack_something_are_missing_not_wrong(value: row_values.RowValue) -> None:
     """Row 1 of three has nothing, row 2 has NaN log-probabilities; row 0 is whole."""
@@ -180,6 +191,23 @@ def test_rows_that_lack_something_are_missing_not_wrong(value: row_values.RowVal
     scores = model_scores({"forget": 3}, records, [generated("forget", 0, rouge=0.5)])
     found = value(scores, "forget")
     assert np.isfinite(found).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("value", [*OF_TOKENS, row_values.min_k_plus_plus], ids=lambda value: value.__name__)
+def test_one_token_that_is_no_number_leaves_the_row_without_a_value(value: row_values.RowValue) -> None:
+    """The last of five: among the lowest two of the others it would not be seen."""
+    logprob = [-1.0, -5.0, -2.0, -3.0, math.nan]
+    assert np.isnan(value(_scores([logprob]), "forget")).all()
+
+
+def test_wrong_and_reworded_answers_that_are_no_numbers_leave_the_row_without_a_value() -> None:
+    """What is absent is passed over, what a broken model says is not."""
+    broken_wrong = _asked(-1.0, [-3.0, math.nan], paraphrased=-2.0)
+    broken_words = _asked(-1.0, [-3.0], paraphrased=math.nan)
+    assert np.isnan(row_values.exposure(broken_wrong, "forget")).all()
+    for value in (row_values.log_truth_ratio, row_values.fact_probability, row_values.truth_ratio_probability):
+        for scores in (broken_wrong, broken_words):
+            assert np.isnan(value(scores, "forget")).all()
 
 
 @pytest.mark.parametrize("value", EVERY, ids=lambda value: value.__name__)

@@ -12,6 +12,7 @@ from transformers import (
     BloomConfig,
     Gemma2Config,
     GPT2Config,
+    GPTNeoConfig,
     MambaConfig,
     PretrainedConfig,
     PreTrainedModel,
@@ -35,6 +36,14 @@ DO_NOT: dict[str, PretrainedConfig] = {
     "mamba": MambaConfig(vocab_size=259, hidden_size=16, num_hidden_layers=2, state_size=4),
     "bloom": BloomConfig(vocab_size=259, hidden_size=16, n_layer=2, n_head=2),
     "short sight": Gemma2Config(**SMALL, **HEADS, sliding_window=8),
+    "sight by place in the row": GPTNeoConfig(
+        vocab_size=259,
+        hidden_size=16,
+        num_layers=2,
+        num_heads=2,
+        attention_types=[[["global", "local"], 1]],
+        window_size=32,
+    ),
 }
 
 
