@@ -50,6 +50,7 @@ class _Run:
     """One model on one set of splits: what both passes share."""
 
     loaded: LoadedModel
+    tokenizer: str
     asked: Asked
     settings: EvaluationSettings
     progress: Progress | None
@@ -86,7 +87,7 @@ class _Run:
             kind=kind,
             model_digest=self.loaded.ref.digest,
             data_digest=self.asked.digest,
-            tokenizer_digest=tokenizer_digest(self.loaded.tokenizer),
+            tokenizer_digest=self.tokenizer,
             settings_digest=digest(used),
         )
 
@@ -118,11 +119,12 @@ def score_model(
     if not any(len(rows) for rows in splits.values()):
         raise BadInput(f"evaluation: no rows in any of the splits {', '.join(splits) or '(none)'}")
     embedder = load_embedder(Path(settings.embedder), device=loaded.model.device) if settings.embedder else None
-    run = _Run(loaded, asked, settings, progress=progress, embedder=embedder, seed=seed)
+    tokenizer = tokenizer_digest(loaded.tokenizer)
+    run = _Run(loaded, tokenizer, asked, settings, progress=progress, embedder=embedder, seed=seed)
     answers_key, generations_key = run.answers_key(), run.generations_key()
     answers = store.load(answers_key, schema=SCORE_SCHEMA) if store else None
     generations = store.load(generations_key, schema=GENERATION_SCHEMA) if store else None
-    questions = asked.questions(loaded) if answers is None or generations is None else []
+    questions = asked.questions(loaded, tokenizer=tokenizer) if answers is None or generations is None else []
     if answers is None:
         answers = _keep(store, answers_key, _score(run, questions).table)
     if generations is None:

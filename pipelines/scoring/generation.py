@@ -20,31 +20,20 @@ from rouge_score.rouge_scorer import RougeScorer
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipelines.audit.canonical import digest
-from pipelines.data.encode import Encoded, length_batches
+from pipelines.data.encode import length_batches
 from pipelines.data.rows import Row, Rows
 from pipelines.scoring.answers import Progress
 from pipelines.scoring.embedder import Embedder
+from pipelines.scoring.generated import Greedy, Ids, compared, continued, decoded, half_of, prompt_of
 from pipelines.scoring.questions import Question
-from pipelines.scoring.table import FORGET, GENERATION_SCHEMA, GenerationTable, ScoreTable, Variant
-from pipelines.scoring.text_scores import WORD, Words, bleu, distinct_ngrams, expected_best, rouge_l
+from pipelines.scoring.table import FORGET, GenerationTable, ScoreTable, Variant
+from pipelines.scoring.text_scores import WORD, Words, expected_best
 
 GENERATION_VERSION = "4"
 """Changes whenever the same model and rows could give other numbers."""
 
-Ids = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Greedy:
-    """A greedy answer.
-
-    Attributes:
-        ids: its tokens, without the one that ended it.
-        ended: whether a stop token came before the limit.
-    """
-
-    ids: Ids
-    ended: bool
+BATCHES_ON_CPU = 2
+"""So many batches are answered together on a CPU: a step computes one token of each row, and its calls cost as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +89,15 @@ def reproduced(asked: Sequence[Question], answers: ScoreTable, *, limits: Limits
         answers: their scores.
         limits: an answer that would not fit, or that holds a stop token, is left out.
     """
-    table = answers.table
+    own = [place for place, question in enumerate(asked) if question.variant is Variant.ANSWER]
+    table = answers.table.select(["hit", "ended"]).take(own)
     known: dict[Ids, Greedy] = {}  # by whole prompt, and by prompt with the first half of the answer
-    for question, hits, ended in zip(asked, table["hit"].to_pylist(), table["ended"].to_pylist(), strict=True):
+    for place, hits, ended in zip(own, table["hit"].to_pylist(), table["ended"].to_pylist(), strict=True):
+        question = asked[place]
         item = question.encoded
         if len(hits) != item.answer_end - item.answer_start:
             continue
-        for start in (item.answer_start, _half(item)):
+        for start in (item.answer_start, half_of(item)):
             prompt, ids = item.input_ids[:start], item.input_ids[start : item.answer_end]
             right = ended and all(hits[start - item.answer_start :])
             if right and len(ids) < limits.room(prompt) and limits.stop.isdisjoint(ids):
@@ -135,7 +126,7 @@ def generate(
         asked: from :func:`pipelines.scoring.questions.questions`; other variants than the answer are passed over.
         splits: the rows that ``asked`` was made from.
         limits: what bounds an answer.
-        batch_size: most prompts per batch.
+        batch_size: most prompts per batch; on a CPU twice as many.
         known: answers that need not be generated.
         sampling: how forget rows are sampled too; None does not.
         embedder: compares answers by meaning; None does not.
@@ -145,11 +136,12 @@ def generate(
     own = [q for q in asked if q.variant is Variant.ANSWER]
     wanted = [q for q in own if rows[q.split][q.row].question]
     found = dict(known or {})
-    halved = (_prompt(q, halved=True) for q in own if q.split == FORGET)
-    prompts = list(dict.fromkeys([*map(_prompt, wanted), *(p for p in halved if p and limits.room(p) > 0)]))
+    halved = (prompt_of(q, halved=True) for q in own if q.split == FORGET)
+    prompts = list(dict.fromkeys([*map(prompt_of, wanted), *(p for p in halved if p and limits.room(p) > 0)]))
     missing = [prompt for prompt in prompts if prompt not in found]
     done = len(prompts) - len(missing)
-    for batch in _batches(missing, limits=limits, batch_size=batch_size):
+    rows_at_once = batch_size * (BATCHES_ON_CPU if model.device.type == "cpu" else 1)
+    for batch in _batches(missing, limits=limits, batch_size=rows_at_once):
         found.update(zip(batch, _greedy(model, batch, limits=limits), strict=True))
         done += len(batch)
         if progress is not None:
@@ -161,19 +153,9 @@ def generate(
                 row = rows[q.split][q.row]
                 sampled[i] = _sampled_leakage(model, tokenizer, q, row, limits=limits, sampling=sampling)
     right = [rows[q.split][q.row].answer for q in wanted]
-    answered = _compare(tokenizer, wanted, found, right, sampled=sampled, embedder=embedder)
+    answered = compared(tokenizer, wanted, found, right, sampled=sampled, embedder=embedder)
     plain = [q for q in own if q.split == FORGET and not rows[q.split][q.row].question]
-    return GenerationTable(pa.concat_tables([answered, _continued(tokenizer, plain, found)]))
-
-
-def _prompt(question: Question, *, halved: bool = False) -> Ids:
-    item = question.encoded
-    return item.input_ids[: _half(item) if halved else item.answer_start]
-
-
-def _half(item: Encoded) -> int:
-    """Where the second half of an answer begins; of a single token, there."""
-    return item.answer_start + (item.answer_end - item.answer_start) // 2
+    return GenerationTable(pa.concat_tables([answered, continued(tokenizer, plain, found)]))
 
 
 def _batches(prompts: Sequence[Ids], *, limits: Limits, batch_size: int) -> Iterator[list[Ids]]:
@@ -218,60 +200,6 @@ def _until_stop(ids: Ids, stop: frozenset[int]) -> Greedy:
     return Greedy(ids=ids[:end], ended=end is not None)
 
 
-def _compare(
-    tokenizer: PreTrainedTokenizerBase,
-    wanted: Sequence[Question],
-    found: Mapping[Ids, Greedy],
-    right: Sequence[str],
-    *,
-    sampled: Sequence[float | None],
-    embedder: Embedder | None,
-) -> pa.Table:
-    words = Words()
-    scorer = RougeScorer(["rougeL"], tokenizer=words)
-    answers = [found[_prompt(q)] for q in wanted]
-    texts = _decoded(tokenizer, [greedy.ids for greedy in answers])
-    pairs = list(zip(right, texts, strict=True))
-    overlaps = [rouge_l(scorer, *pair) for pair in pairs]
-    columns = {
-        "split": [q.split for q in wanted],
-        "row": [q.row for q in wanted],
-        "n_tokens": [len(greedy.ids) for greedy in answers],
-        "ended": [greedy.ended for greedy in answers],
-        "rouge_l_recall": [overlap.recall for overlap in overlaps],
-        "rouge_l_f1": [overlap.f1 for overlap in overlaps],
-        "distinct_4": [distinct_ngrams(greedy.ids) for greedy in answers],
-        "bleu": [bleu(words, *pair) for pair in pairs],
-        "verbatim": [_verbatim(scorer, tokenizer, q, found) if q.split == FORGET else None for q in wanted],
-        "sampled_leakage": list(sampled),
-        "semantic_match": embedder.similarities(pairs) if embedder else [None] * len(pairs),
-        "embedder": [embedder.digest if embedder else None] * len(pairs),
-    }
-    return pa.table(columns, schema=GENERATION_SCHEMA)
-
-
-def _continued(tokenizer: PreTrainedTokenizerBase, plain: Sequence[Question], found: Mapping[Ids, Greedy]) -> pa.Table:
-    """Rows that ask nothing: their second half after the first, and nothing else."""
-    scorer = RougeScorer(["rougeL"], tokenizer=Words())
-    said = [{"split": q.split, "row": q.row, "verbatim": _verbatim(scorer, tokenizer, q, found)} for q in plain]
-    return pa.Table.from_pylist(said, schema=GENERATION_SCHEMA)
-
-
-def _decoded(tokenizer: PreTrainedTokenizerBase, ids: Sequence[Ids]) -> list[str]:
-    return tokenizer.batch_decode([list(one) for one in ids], skip_special_tokens=True)
-
-
-def _verbatim(
-    scorer: RougeScorer, tokenizer: PreTrainedTokenizerBase, question: Question, found: Mapping[Ids, Greedy]
-) -> float | None:
-    """ROUGE-L F1 of the continuation with the second half of the answer (MUSE, arXiv 2407.06460, section 3, C1)."""
-    item, continued = question.encoded, found.get(_prompt(question, halved=True))
-    if continued is None:
-        return None
-    reference, said = _decoded(tokenizer, [item.input_ids[_half(item) : item.answer_end], continued.ids])
-    return rouge_l(scorer, reference, said).f1
-
-
 @torch.inference_mode()
 def _sampled_leakage(
     model: PreTrainedModel,
@@ -285,7 +213,7 @@ def _sampled_leakage(
     """Expected largest ROUGE-L recall among k of n sampled answers; each row has its own stream of random numbers."""
     if not WORD.search(row.answer):
         return None
-    prompt = _prompt(question)
+    prompt = prompt_of(question)
     ids_1T = torch.tensor([prompt], device=model.device)
     config = GenerationConfig(
         do_sample=True,
@@ -303,5 +231,5 @@ def _sampled_leakage(
         output_NT = model.generate(inputs=ids_1T, attention_mask=torch.ones_like(ids_1T))  # type: ignore[operator]
     said = [_until_stop(tuple(ids), limits.stop).ids for ids in output_NT[:, len(prompt) :].tolist()]
     scorer = RougeScorer(["rougeL"], tokenizer=Words())
-    scores = [float(scorer.score(row.answer, text)["rougeL"].recall) for text in _decoded(tokenizer, said)]
+    scores = [float(scorer.score(row.answer, text)["rougeL"].recall) for text in decoded(tokenizer, said)]
     return expected_best(scores, k=sampling.k)

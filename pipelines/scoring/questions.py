@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from transformers import PreTrainedTokenizerBase
 
@@ -99,21 +99,23 @@ class Asked:
         """:func:`data_digest` of the splits."""
         return data_digest(self.splits)
 
-    def questions(self, loaded: LoadedModel) -> list[Question]:
+    def questions(self, loaded: LoadedModel, *, tokenizer: str | None = None) -> list[Question]:
         """What this model is asked; as before if the last one turned text into the same tokens.
+
+        Args:
+            loaded: the model.
+            tokenizer: :func:`tokenizer_digest` of its tokenizer, where that is known.
 
         Raises:
             BadInput: as :func:`questions`.
         """
-        tokenizer, length = loaded.tokenizer, context_length(loaded.model)
+        length = context_length(loaded.model)
+        ask = partial(questions, loaded.tokenizer, self.splits, prompt_format=self.prompt_format, max_length=length)
         if loaded.context is not None:
-            return questions(
-                tokenizer, self.splits, prompt_format=self.prompt_format, max_length=length, context=loaded.context
-            )
-        key = (tokenizer_digest(tokenizer), length)
+            return ask(context=loaded.context)
+        key = (tokenizer or tokenizer_digest(loaded.tokenizer), length)
         if self._known is None or self._known[0] != key:
-            asked = questions(tokenizer, self.splits, prompt_format=self.prompt_format, max_length=length)
-            self._known = (key, asked)
+            self._known = (key, ask())
         return self._known[1]
 
 

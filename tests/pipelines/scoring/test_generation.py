@@ -17,15 +17,8 @@ from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizer
 from pipelines.config import PromptFormat
 from pipelines.data.rows import Row, Rows
 from pipelines.scoring.answers import score_questions
-from pipelines.scoring.generation import (
-    Greedy,
-    Ids,
-    Limits,
-    Sampling,
-    generate,
-    reproduced,
-    stop_ids,
-)
+from pipelines.scoring.generated import Greedy, Ids
+from pipelines.scoring.generation import Limits, Sampling, generate, reproduced, stop_ids
 from pipelines.scoring.questions import Question, questions
 from pipelines.scoring.table import GenerationTable, ScoreTable
 from pipelines.scoring.text_scores import Overlap, Words, bleu, distinct_ngrams, expected_best, rouge_l
