@@ -19,6 +19,7 @@ from bench.base import Bench, Figure
 
 if TYPE_CHECKING:
     from bench.one_by_one import Suite
+    from pipelines.data.rows import Rows
     from pipelines.models.loading import LoadedModel
     from pipelines.records import Evaluation
     from pipelines.scoring.questions import Asked
@@ -53,6 +54,7 @@ on; the others are the same metrics on the other splits, and paraphrased questio
 
 AGREE = 1e-6
 BATCH_SIZE, NEW_TOKENS = 32, 64
+ROUNDS = 3
 ROWS = (400, 1600, 6400)
 VOCABULARIES = (2_000, 32_000, 128_000)
 
@@ -114,25 +116,30 @@ class Sides:
     apart: float
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Both models measured by both sides: seconds of processor and wall time, as in :class:`Sides`."""
+
+    ours: Spent
+    theirs: Spent
+    listed: float
+    apart: float
+
+
 def _against(world: "World") -> list[Figure]:
-    """The reference model and then the start model, by both sides."""
-    from pipelines.config import PromptFormat
+    """The best of a few rounds on each side: what else goes on in the machine only ever adds time."""
     from pipelines.data.load import load_rows
-    from pipelines.scoring.questions import Asked
 
     splits = {name: load_rows(str(world.data / f"{name}.jsonl"), name=name) for name in SETS}
-    few = {name: rows[:2] for name, rows in splits.items()}
-    _both(world.start, Asked(few, PromptFormat()), None)  # what is made once is made
-    asked = Asked(splits, PromptFormat())
-    reference = _both(world.reference, asked, None)
-    both = (reference, _both(world.start, asked, reference))
+    _round(world, {name: rows[:2] for name, rows in splits.items()})  # what is made once is made
+    rounds = [_round(world, splits) for _ in range(ROUNDS)]
     ours, theirs, listed = (
-        sum(side.ours.processor for side in both),
-        sum(side.theirs.processor for side in both),
-        sum(side.listed for side in both),
+        min(one.ours.processor for one in rounds),
+        min(one.theirs.processor for one in rounds),
+        min(one.listed for one in rounds),
     )
-    wall = sum(side.ours.wall for side in both) / sum(side.theirs.wall for side in both)
-    apart = max(side.apart for side in both)
+    wall = min(one.ours.wall for one in rounds) / min(one.theirs.wall for one in rounds)
+    apart = max(one.apart for one in rounds)
     return [
         Figure("metrics one by one", round(theirs, 2), "s of processor time"),
         Figure("the same in one pass", round(ours, 2), "s of processor time"),
@@ -143,6 +150,21 @@ def _against(world: "World") -> list[Figure]:
         ),
         Figure("largest difference of a value", float(f"{apart:.1e}"), "", limit=AGREE),
     ]
+
+
+def _round(world: "World", splits: "dict[str, Rows]") -> Round:
+    """The reference model and then the start model, by both sides, with nothing left of an earlier round."""
+    from pipelines.config import PromptFormat
+    from pipelines.scoring.questions import Asked
+
+    asked = Asked(splits, PromptFormat())
+    reference = _both(world.reference, asked, None)
+    both = (reference, _both(world.start, asked, reference))
+    ours, theirs = (
+        Spent(sum(spent.wall for spent in side), sum(spent.processor for spent in side))
+        for side in ([one.ours for one in both], [one.theirs for one in both])
+    )
+    return Round(ours, theirs, listed=sum(one.listed for one in both), apart=max(one.apart for one in both))
 
 
 def _both(path: Path, asked: "Asked", reference: Sides | None) -> Sides:
