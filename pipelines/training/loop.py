@@ -44,7 +44,7 @@ from pipelines.training.objective import Terms, objective
 from pipelines.training.pairing import PairedBatch
 from pipelines.training.parts import At, Coefficients, Hooks
 from pipelines.training.ranks import world_size
-from pipelines.training.stopping import below_level, grouped_levels, most_extracted
+from pipelines.training.stopping import grouped_levels, known_still, most_extracted
 
 TRAINER_STATE = "trainer_state.json"
 
@@ -204,8 +204,8 @@ class UnlearningTrainer(Trainer):
         """Whether what the stop rule waits for is there now; other wordings than the rows' own are not waited for."""
         n = self._data.n_rows
         if self._loop.settings.stop == "holdout":
-            pushed_N = below_level(values_N[:n, 0], levels_N[:n]) | (values_N[:n, 2] > self._most_extracted)
-            return not bool(pushed_N.any())
+            scores_N, extracted_N = values_N[:n, 0], values_N[:n, 2]
+            return not bool(known_still(scores_N, levels_N[:n], extracted_N, most_extracted=self._most_extracted).any())
         return marks_hold(values_N[:n], self._values(self._data.validation), unseen_M3, marks=self._loop.marks)
 
     def _steered(self, epochs: int) -> tuple[float, ...]:

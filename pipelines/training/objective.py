@@ -17,7 +17,7 @@ import torch
 from pipelines.methods.base import ForgetBatch, Method, MethodParams, Readings, brought, token_mean
 from pipelines.training.parts import Coefficients
 from pipelines.training.readings import start_kl
-from pipelines.training.stopping import below_level, extraction_strengths, min_k_scores
+from pipelines.training.stopping import extraction_strengths, known_still, min_k_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,8 @@ def objective(
         most_extracted: extraction strength above which a row is active whatever its level.
     """
     loss_B = method.forget_loss(batch, params)
-    active_B = below_level(min_k_scores(batch.stats).detach(), levels_B)
-    if most_extracted < 1:
-        active_B = active_B | (_extracted(batch.rows) > most_extracted)
+    extracted_B = _extracted(batch.rows) if most_extracted < 1 else None
+    active_B = known_still(min_k_scores(batch.stats).detach(), levels_B, extracted_B, most_extracted=most_extracted)
     n_active = active_B.sum()
     forget = loss_B.masked_fill(~active_B, 0.0).sum() / n_active.clamp(min=1)
     kept = forget.new_zeros(()) if retain is None else RETAIN_TERMS[params.retain_term](retain).mean()

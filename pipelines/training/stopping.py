@@ -84,6 +84,20 @@ def grouped_levels(scores_N: torch.Tensor, holdout_M: torch.Tensor, *, n_rows: i
     return torch.cat([matched_levels(group, holdout_M) for group in groups])
 
 
-def below_level(scores_B: torch.Tensor, levels_B: torch.Tensor) -> torch.Tensor:
-    """True for rows that are still likelier than an untrained row of their rank: active_B."""
-    return scores_B < levels_B
+def known_still(
+    scores_B: torch.Tensor,
+    levels_B: torch.Tensor,
+    extracted_B: torch.Tensor | None = None,
+    *,
+    most_extracted: float = 1.0,
+) -> torch.Tensor:
+    """True for rows to push on: likelier than an untrained row of their rank, or with more to extract: active_B.
+
+    Args:
+        scores_B: of the rows now.
+        levels_B: at which each counts as forgotten.
+        extracted_B: extraction strengths of the rows; None asks for likelihood alone.
+        most_extracted: above which a row is pushed whatever its score.
+    """
+    likelier_B = scores_B < levels_B
+    return likelier_B if extracted_B is None else likelier_B | (extracted_B > most_extracted)

@@ -1,12 +1,16 @@
 """The stop rule's arithmetic: scores against a slow min-k, levels against quantiles worked out by hand."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.scoring.likelihood import AnswerStats
-from pipelines.training.stopping import below_level, extraction_strengths, matched_levels, min_k_scores, most_extracted
+from pipelines.training.loop import UnlearningTrainer
+from pipelines.training.stopping import extraction_strengths, known_still, matched_levels, min_k_scores, most_extracted
 
 NLLS = st.lists(st.lists(st.floats(0, 20, width=32), min_size=1, max_size=12), min_size=1, max_size=5)
 
@@ -63,8 +67,8 @@ def test_rows_that_look_like_the_holdout_are_at_their_level() -> None:
     """The same scores in another order: every row is exactly at its level, none is below."""
     holdout_M = torch.tensor([3.0, 1.0, 2.0, 5.0])
     scores_N = torch.tensor([5.0, 3.0, 1.0, 2.0])
-    assert not below_level(scores_N, matched_levels(scores_N, holdout_M)).any()
-    assert below_level(scores_N - 0.1, matched_levels(scores_N, holdout_M)).all()
+    assert not known_still(scores_N, matched_levels(scores_N, holdout_M)).any()
+    assert known_still(scores_N - 0.1, matched_levels(scores_N, holdout_M)).all()
 
 
 def test_extraction_strength_counts_the_ending_that_argmax_gives() -> None:
@@ -80,3 +84,23 @@ def test_extraction_strength_counts_the_ending_that_argmax_gives() -> None:
 def test_a_tenth_of_unseen_rows_may_be_more_extractable_than_a_row_that_is_let_go() -> None:
     """Eleven rows 0, .1, ... 1: the ninth decile is .9."""
     assert most_extracted(torch.arange(11) / 10) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("score", "extracted", "left"),
+    [(2.0, 0.2, False), (0.5, 0.2, True), (2.0, 0.21, True), (0.5, 0.9, True)],
+    ids=["forgotten", "likelier", "more to extract", "both"],
+)
+def test_training_goes_on_while_one_row_is_likelier_or_gives_more_away(
+    score: float, extracted: float, left: bool
+) -> None:
+    """Level 1, bound .2; beside the row another that has gone, and a wording of its own that nobody waits for."""
+    values_N3 = torch.tensor([[score, 0.0, extracted], [3.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    active_N = known_still(values_N3[:2, 0], torch.ones(2), values_N3[:2, 2], most_extracted=0.2)
+    assert active_N.tolist() == [left, False]
+    loop: Any = SimpleNamespace(
+        _data=SimpleNamespace(n_rows=2),
+        _loop=SimpleNamespace(settings=SimpleNamespace(stop="holdout")),
+        _most_extracted=0.2,
+    )
+    assert UnlearningTrainer._reached(loop, values_N3, torch.ones(3), torch.empty(0, 3)) is not left
