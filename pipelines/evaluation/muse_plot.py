@@ -16,6 +16,9 @@ WIDTH_IN = 7.2
 APART = 0.012
 """Between curves, as a share of the axis, so that no interval hides another."""
 
+MARGIN = 0.1
+"""Beside the first and the last place, as a share of what lies between them."""
+
 NOTHING = "not measured"
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 """A picture that stands in a page needs none; a file does."""
@@ -53,7 +56,8 @@ def _draw_bars(axes: Axes, curves: Sequence[Curve]) -> None:
 
 def _draw_curves(axes: Axes, view: View) -> None:
     places = sorted({point.x for curve in view.curves for point in curve.points})
-    step = APART * max(places[-1] - places[0], 1)
+    span = max(places[-1] - places[0], 1)
+    step = APART * span
     for shift, curve in enumerate(view.curves):
         measured = [point.measurement for point in curve.points]
         axes.errorbar(
@@ -68,7 +72,8 @@ def _draw_curves(axes: Axes, view: View) -> None:
         )
     axes.set_xticks(places)
     axes.set_xlabel(view.axis)
-    axes.set_ylim(0.0, 1.02)
+    axes.set_xlim(places[0] - MARGIN * span, places[-1] + MARGIN * span)  # one place alone is not blown up
+    axes.set_ylim(0.0, 1.05)
 
 
 def _explain(figure: Figure) -> None:
