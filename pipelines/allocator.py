@@ -20,10 +20,10 @@ OTHERWISE = 2**25
 
 
 @contextmanager
-def freed_at_once() -> Iterator[None]:
+def freed_at_once(*, when: bool = True) -> Iterator[None]:
     """Return freed blocks of a MiB and more to the system while the block runs; what was kept before goes first."""
     library = ctypes.CDLL(None)
-    if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
+    if not (when and hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
         yield
         return
     library.malloc_trim(0)

@@ -12,7 +12,6 @@ that predict them (what begins alike is one), V vocabulary, N items, S the stati
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,7 +66,7 @@ def score_questions(
 
     Args:
         model: in evaluation mode.
-        asked: from :func:`questions`.
+        asked: from :func:`pipelines.scoring.questions.questions`.
         pad_id: token that fills short rows; it is never looked at.
         batch_size: most answers per forward pass.
         gradient_norms: also one backward pass for each answer of the forget set and the holdout.
@@ -180,7 +179,7 @@ def _forward(model: PreTrainedModel, passes: Sequence[Packed], whole_P: torch.Te
     node_P = torch.cat([one.node_P for one in passes]) + torch.from_numpy(first_P).to(model.device)
     targets = Targets(node_P, torch.cat([one.target_P for one in passes]), whole_P)
     width = known[0].width
-    with freed_at_once() if len(hidden_UD) * width > CHUNK_LOGITS else nullcontext():
+    with freed_at_once(when=len(hidden_UD) * width > CHUNK_LOGITS):
         return statistics(hidden_UD, targets, known[0].logits_of, width=width)
 
 

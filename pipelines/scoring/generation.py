@@ -13,6 +13,7 @@ Shapes: B prompts in a batch, T tokens.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import torch
@@ -93,8 +94,7 @@ def reproduced(asked: Sequence[Question], answers: ScoreTable, *, limits: Limits
     table = answers.table.select(["hit", "ended"]).take(own)
     known: dict[Ids, Greedy] = {}  # by whole prompt, and by prompt with the first half of the answer
     for place, hits, ended in zip(own, table["hit"].to_pylist(), table["ended"].to_pylist(), strict=True):
-        question = asked[place]
-        item = question.encoded
+        item = asked[place].encoded
         if len(hits) != item.answer_end - item.answer_start:
             continue
         for start in (item.answer_start, half_of(item)):
@@ -146,12 +146,8 @@ def generate(
         done += len(batch)
         if progress is not None:
             progress(done, len(prompts), "answers generated")
-    sampled: list[float | None] = [None] * len(wanted)
-    if sampling is not None:
-        for i, q in enumerate(wanted):
-            if q.split == FORGET:
-                row = rows[q.split][q.row]
-                sampled[i] = _sampled_leakage(model, tokenizer, q, row, limits=limits, sampling=sampling)
+    leaked = partial(_sampled_leakage, model, tokenizer, limits=limits, sampling=sampling)
+    sampled = [leaked(q, rows[q.split][q.row]) if q.split == FORGET else None for q in wanted]
     right = [rows[q.split][q.row].answer for q in wanted]
     answered = compared(tokenizer, wanted, found, right, sampled=sampled, embedder=embedder)
     plain = [q for q in own if q.split == FORGET and not rows[q.split][q.row].question]
@@ -208,10 +204,10 @@ def _sampled_leakage(
     row: Row,
     *,
     limits: Limits,
-    sampling: Sampling,
+    sampling: Sampling | None,
 ) -> float | None:
     """Expected largest ROUGE-L recall among k of n sampled answers; each row has its own stream of random numbers."""
-    if not WORD.search(row.answer):
+    if sampling is None or not WORD.search(row.answer):
         return None
     prompt = prompt_of(question)
     ids_1T = torch.tensor([prompt], device=model.device)

@@ -11,7 +11,6 @@ Shapes: N forget rows, M rows nobody trained on.
 import gc
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -273,7 +272,7 @@ def run_loop(
     kind = _trainer_class()
     trainer = kind(model, data=data, loop=loop, folder=folder, hooks=hooks, progress=progress)
     # Adapters leave room: with them the time is worth more than the memory.
-    with freed_at_once() if all(p.requires_grad for p in model.parameters()) else nullcontext():
+    with freed_at_once(when=all(p.requires_grad for p in model.parameters())):
         trainer.train(resume_from_checkpoint=str(latest) if latest else None)
     model.eval()
     state = trainer.loop_state
